@@ -1,0 +1,10 @@
+// The one list of CPU kernels: it feeds dispatch, tests and benchmarks. Adding a kernel edits this list.
+// A kernel is a wasm export `name(args: usize, part: u32): void`; `args` points at one 32-bit slot per entry,
+// 'u' for an unsigned integer or pointer, 'f' for a float32. Parts of one call are independent of each other:
+// they may run in any order on any thread and give the same bits.
+
+/** Argument slots of each kernel, in order. */
+export const KERNELS = {} as const satisfies Record<string, Record<string, 'u' | 'f'>>;
+
+export type KernelName = keyof typeof KERNELS;
+export type KernelArguments<K extends KernelName> = { [slot in keyof (typeof KERNELS)[K]]: number };
