@@ -1,0 +1,14 @@
+// Tests in Node import the built package (dist/), so that workers and wasm resolve as they do for a user.
+import { defineConfig } from 'vitest/config';
+
+export default defineConfig({
+  test: {
+    include: ['test/**/*.test.ts'],
+    exclude: ['test/browser/**'],
+    testTimeout: 60_000,
+    hookTimeout: 60_000,
+    // Engines bring threads of their own: two files at a time fill a small machine.
+    maxWorkers: 2,
+    pool: 'forks',
+  },
+});
