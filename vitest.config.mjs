@@ -4,7 +4,6 @@ import { defineConfig } from 'vitest/config';
 export default defineConfig({
   test: {
     include: ['test/**/*.test.ts'],
-    exclude: ['test/browser/**'],
     testTimeout: 60_000,
     hookTimeout: 60_000,
     // Engines bring threads of their own: two files at a time fill a small machine.

@@ -1,6 +1,6 @@
 // Where a Chromium is: CHROMIUM_PATH, Debian's, or the one Playwright has downloaded. null where there is none.
 import { existsSync } from 'node:fs';
-import { chromium } from 'playwright';
+import { chromium } from 'playwright-core';
 
 export function findChromium() {
   const own = () => {
