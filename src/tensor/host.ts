@@ -1,0 +1,132 @@
+// Host tensors: what callers hand in, checked and put in one form. Knows no engine.
+import { arrayTag, type DType, inferDType, isFloat, type TypedArrayOf } from './dtype.js';
+import { DTypeError, ShapeError } from './errors.js';
+import { bfloat16ToFloat32, float32ToHalf, halfToFloat32 } from './half.js';
+
+/** Anything with row-major `data` and its `shape` (or `dims`), such as the tensors of other libraries. */
+export type TensorLike = {
+  /** A typed array; its class gives the dtype. */
+  readonly data: ArrayBufferView;
+  /** Needed where the class does not say it: 'bool' for a Uint8Array, 'float16' for a Uint16Array. */
+  readonly dtype?: string;
+  /** Read where `dtype` is absent. */
+  readonly type?: string;
+} & ({ readonly shape: readonly number[] } | { readonly dims: readonly number[] });
+
+/** A checked host tensor: contiguous, row-major, as many elements as its shape says. float16 data are bits. */
+export interface HostTensor<T extends DType = DType> {
+  readonly dtype: T;
+  readonly shape: readonly number[];
+  readonly data: TypedArrayOf<T>;
+}
+
+/** '[2, 3]', for messages. */
+export function formatShape(shape: ArrayLike<number>): string {
+  return `[${Array.from(shape).join(', ')}]`;
+}
+
+/** Number of elements of a shape. Throws ShapeError where it is not a list of sizes or the product is unsafe. */
+export function sizeOf(what: string, shape: unknown): number {
+  if (!Array.isArray(shape) && arrayTag(shape) === undefined) {
+    throw new ShapeError(`${what}: expected a shape (an array of sizes), got ${describe(shape)}`);
+  }
+  const sizes = shape as ArrayLike<unknown>;
+  let zero = false;
+  for (let i = 0; i < sizes.length; i++) {
+    const n = sizes[i];
+    if (typeof n !== 'number' || !Number.isSafeInteger(n) || n < 0) {
+      throw new ShapeError(`${what}: size ${describe(n)} of dimension ${i} is not a whole number from 0`);
+    }
+    zero ||= n === 0;
+  }
+  if (zero) return 0;
+  let size = 1;
+  for (let i = 0; i < sizes.length; i++) {
+    size *= sizes[i] as number;
+    if (size > Number.MAX_SAFE_INTEGER) {
+      throw new ShapeError(`${what}: shape ${formatShape(sizes as ArrayLike<number>)} has too many elements`);
+    }
+  }
+  return size;
+}
+
+/** A value's kind, for messages: never its contents. */
+export function describe(value: unknown): string {
+  if (value === null || value === undefined) return String(value);
+  if (typeof value === 'number' || typeof value === 'boolean') return String(value);
+  if (typeof value === 'bigint') return `${value}n`;
+  if (typeof value === 'string') return JSON.stringify(value.length > 40 ? `${value.slice(0, 40)}…` : value);
+  if (typeof value === 'function') return 'a function';
+  if (Array.isArray(value)) return 'an array';
+  return arrayTag(value) ?? 'an object';
+}
+
+/**
+ * Checks a tensor handed in under the name `what`. The data are not copied.
+ * Throws DTypeError (no typed array, or a dtype that contradicts it) or ShapeError (shape and size disagree).
+ */
+export function hostTensor(what: string, value: unknown): HostTensor {
+  if (typeof value !== 'object' || value === null) {
+    throw new DTypeError(`${what}: expected a tensor { data, shape }, got ${describe(value)}`);
+  }
+  const like = value as { data?: unknown; shape?: unknown; dims?: unknown; dtype?: unknown; type?: unknown };
+  const data = like.data;
+  const tag = arrayTag(data);
+  if (tag === undefined) {
+    const hint = Array.isArray(data) ? ': wrap it, as in new Float32Array(data)' : '';
+    throw new DTypeError(`${what}: expected data in a typed array, got ${describe(data)}${hint}`);
+  }
+  const dtype = inferDType(what, tag, like.dtype ?? like.type);
+  const shape = like.shape ?? like.dims;
+  const size = sizeOf(what, shape);
+  const view = tag === 'Float16Array' ? bitsOf(data as Uint16Array) : (data as TypedArrayOf);
+  if (view.length !== size) {
+    const got = `${view.length} element${view.length === 1 ? '' : 's'}`;
+    throw new ShapeError(`${what}: shape ${formatShape(shape as number[])} needs ${size}, data has ${got}`);
+  }
+  return { dtype, shape: Array.from(shape as ArrayLike<number>), data: view };
+}
+
+function bitsOf(half: { buffer: ArrayBufferLike; byteOffset: number; length: number }): Uint16Array {
+  return new Uint16Array(half.buffer, half.byteOffset, half.length);
+}
+
+/** The elements as float32 (float64 rounded, integers and bool converted); the same array if they are float32. */
+export function toFloat32(tensor: HostTensor): Float32Array {
+  if (tensor.dtype === 'float32') return tensor.data as Float32Array;
+  if (tensor.dtype === 'float16') return halfToFloat32(tensor.data as Uint16Array);
+  if (tensor.dtype === 'bfloat16') return bfloat16ToFloat32(tensor.data as Uint16Array);
+  if (tensor.dtype === 'int64' || tensor.dtype === 'uint64') {
+    return Float32Array.from(tensor.data as BigInt64Array, Number);
+  }
+  return new Float32Array(tensor.data as Float64Array);
+}
+
+/** The elements as float64, exactly; the same array if they are float64. */
+export function toFloat64(tensor: HostTensor): Float64Array {
+  if (tensor.dtype === 'float64') return tensor.data as Float64Array;
+  if (tensor.dtype === 'int64' || tensor.dtype === 'uint64') {
+    return Float64Array.from(tensor.data as BigInt64Array, Number);
+  }
+  if (tensor.dtype === 'float16' || tensor.dtype === 'bfloat16') return new Float64Array(toFloat32(tensor));
+  return new Float64Array(tensor.data as Float32Array);
+}
+
+/** Numbers in the float dtype asked for, each rounded once to nearest even; the same array where it already is. */
+export function fromFloats<T extends 'float64' | 'float32' | 'float16'>(
+  dtype: T,
+  numbers: Float32Array | Float64Array,
+): TypedArrayOf<T> {
+  if (dtype === 'float16') return float32ToHalf(numbers) as TypedArrayOf<T>;
+  if (dtype === 'float32') {
+    return (arrayTag(numbers) === 'Float32Array' ? numbers : new Float32Array(numbers)) as TypedArrayOf<T>;
+  }
+  return (arrayTag(numbers) === 'Float64Array' ? numbers : new Float64Array(numbers)) as TypedArrayOf<T>;
+}
+
+/** Throws DTypeError unless the tensor is of a float dtype. */
+export function requireFloat(what: string, tensor: HostTensor, hint = ''): void {
+  if (!isFloat(tensor.dtype)) {
+    throw new DTypeError(`${what}: expected float32, float16 or float64, got ${tensor.dtype}${hint}`);
+  }
+}
