@@ -1,0 +1,92 @@
+// Where engines come from: createEngine, the lazy default one, and where bundled applications keep the files.
+import { cores, mayShare } from '#platform';
+import { EngineError, OptionError } from '../tensor/errors.js';
+import { CpuEngine, KERNEL_NAMES } from './cpu-engine.js';
+import { DirectExecutor } from './direct.js';
+import { chooseBuild } from './kernels.js';
+import type { Engine, EngineOptions, Tensor } from './types.js';
+
+/** Threads by default, at most. */
+const MAXIMUM_DEFAULT_THREADS = 16;
+const MAXIMUM_THREADS = 256;
+
+/** Where files lie that a bundler did not carry along. */
+export interface Configuration {
+  /** The WebAssembly file, or one per build. */
+  wasmUrl?: string | URL | { relaxed: string | URL; strict: string | URL };
+  /** A built copy of fovea/dist/engine/worker.js. */
+  workerUrl?: string | URL;
+}
+
+const configuration: Configuration = {};
+
+/** Tells where the WebAssembly and worker files lie, before the first engine is made. */
+export function configure(options: Configuration): void {
+  Object.assign(configuration, options);
+}
+
+/**
+ * Makes an engine on this machine's CPU.
+ *
+ * Throws OptionError for a bad option, UnsupportedError when the SIMD build asked for does not run here, EngineError
+ * when no build does.
+ */
+export async function createEngine(options: EngineOptions = {}): Promise<Engine> {
+  const { simd = 'auto' } = options;
+  if (simd !== 'auto' && simd !== 'relaxed' && simd !== 'strict') {
+    throw new OptionError(`simd: expected 'auto', 'relaxed' or 'strict', got ${String(simd)}`);
+  }
+  const threads = chooseThreads(options.threads);
+  const build = chooseBuild(simd);
+  const { wasmUrl, workerUrl } = configuration;
+  const url = wasmUrl !== undefined && typeof wasmUrl === 'object' && 'strict' in wasmUrl ? wasmUrl[build] : wasmUrl;
+  const executor = await DirectExecutor.create({
+    threads,
+    build,
+    kernels: KERNEL_NAMES,
+    wasmUrl: url === undefined ? undefined : String(url),
+    workerUrl: workerUrl === undefined ? undefined : String(workerUrl),
+  });
+  return new CpuEngine(executor, build);
+}
+
+let told = false;
+
+function chooseThreads(wanted?: number): number {
+  if (wanted !== undefined && !(Number.isInteger(wanted) && wanted >= 1 && wanted <= MAXIMUM_THREADS)) {
+    throw new OptionError(`threads: expected a whole number from 1 to ${MAXIMUM_THREADS}, got ${wanted}`);
+  }
+  const threads = wanted ?? Math.min(MAXIMUM_DEFAULT_THREADS, cores());
+  if (threads === 1 || mayShare) return threads;
+  if (!told) {
+    told = true;
+    console.info('fovea: the page is not cross-origin isolated (COOP and COEP headers); one thread computes');
+  }
+  return 1;
+}
+
+let shared: Promise<CpuEngine> | undefined;
+
+/** The engine used where none is named; made at the first call, anew after it was disposed. */
+export async function defaultEngine(): Promise<Engine> {
+  if (shared) {
+    const engine = await shared;
+    if (!engine.disposed) return engine;
+  }
+  const fresh = createEngine() as Promise<CpuEngine>;
+  shared = fresh;
+  fresh.catch(() => {
+    if (shared === fresh) shared = undefined;
+  });
+  return fresh;
+}
+
+/** The engine all tensors belong to; throws EngineError when they belong to several. Undefined ones are skipped. */
+export function sameEngine(first: Tensor, ...others: (Tensor | undefined)[]): Engine {
+  for (const tensor of others) {
+    if (tensor && tensor.engine !== first.engine) {
+      throw new EngineError('tensors of two engines cannot be mixed: read() one and copy it with engine.tensor()');
+    }
+  }
+  return first.engine;
+}

@@ -1,0 +1,32 @@
+// What an engine asks of the machine around it, in browsers. platform.node.ts has the same exports.
+import type { WorkerHandle } from './platform.js';
+import { handleOf } from './worker-handle.js';
+
+/** Whether this thread may wait for others: workers may, a page may not. */
+export const mayBlock = 'DedicatedWorkerGlobalScope' in globalThis;
+
+/** Whether memory can be shared with workers. */
+export const mayShare = globalThis.crossOriginIsolated === true;
+
+/** Threads that make sense here. */
+export function cores(): number {
+  return globalThis.navigator?.hardwareConcurrency ?? 1;
+}
+
+/** Fetches and compiles a WebAssembly module. */
+export async function loadModule(url: string): Promise<WebAssembly.Module> {
+  const response = await fetch(url);
+  if (!response.ok) throw new Error(`${url}: HTTP status ${response.status}`);
+  const type = response.headers.get('Content-Type') ?? '';
+  if (type.startsWith('application/wasm')) return WebAssembly.compileStreaming(response);
+  return WebAssembly.compile(await response.arrayBuffer());
+}
+
+/** Starts a thread that computes. The literal expression is what bundlers rewrite. */
+export function startThread(workerUrl?: string): WorkerHandle {
+  return handleOf(
+    workerUrl
+      ? new Worker(workerUrl, { type: 'module' })
+      : new Worker(new URL('./thread.js', import.meta.url), { type: 'module' }),
+  );
+}

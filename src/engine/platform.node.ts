@@ -1,0 +1,45 @@
+// What an engine asks of the machine around it, in Node. platform.browser.ts has the same exports.
+import { readFile } from 'node:fs/promises';
+import { availableParallelism } from 'node:os';
+import { Worker } from 'node:worker_threads';
+import type { WorkerHandle } from './platform.js';
+
+/** Whether this thread may wait for others. */
+export const mayBlock = true;
+
+/** Whether memory can be shared with workers. */
+export const mayShare = true;
+
+/** Threads that make sense here. */
+export function cores(): number {
+  return availableParallelism();
+}
+
+/** Reads and compiles a WebAssembly module. */
+export async function loadModule(url: string): Promise<WebAssembly.Module> {
+  if (url.startsWith('file:')) return WebAssembly.compile(await readFile(new URL(url)));
+  const response = await fetch(url);
+  if (!response.ok) throw new Error(`${url}: HTTP status ${response.status}`);
+  return WebAssembly.compile(await response.arrayBuffer());
+}
+
+/** Starts a thread that computes; it does not keep the process alive. */
+export function startThread(workerUrl?: string): WorkerHandle {
+  const worker = new Worker(new URL(workerUrl ?? new URL('./thread.js', import.meta.url).href), {
+    name: 'fovea',
+    execArgv: [],
+  });
+  const handle: WorkerHandle = {
+    post: (message) => worker.postMessage(message),
+    listen(received, died) {
+      worker.on('message', received);
+      worker.on('error', (error) => died(error));
+      worker.on('exit', (code) => died(new Error(`it ended with code ${code}`)));
+      worker.unref();
+    },
+    terminate: async () => {
+      await worker.terminate();
+    },
+  };
+  return handle;
+}

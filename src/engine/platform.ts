@@ -1,0 +1,8 @@
+// The shape of a worker as its owner sees it, on every platform.
+
+export interface WorkerHandle {
+  post(message: unknown, transfer?: ArrayBuffer[]): void;
+  /** `died` is called, perhaps more than once, when the worker cannot start, throws or ends. */
+  listen(received: (message: unknown) => void, died: (reason: unknown) => void): void;
+  terminate(): Promise<void>;
+}
