@@ -57,7 +57,9 @@ export class CpuEngine implements Engine {
     const dtype = dtypeOf(data);
     const size = sizeOf(shape);
     if (data.length !== size) {
-      throw new ShapeError(`tensor: shape [${shape.join(', ')}] has ${size} elements, the data ${data.length}`);
+      throw new ShapeError(
+        `tensor: shape [${shape.join(', ')}] has ${size} elements, the data ${data.length}`,
+      );
     }
     const tensor = this.make(shape, size, dtype);
     if (size > 0) this.executor.write(tensor.pointer, data);
@@ -84,7 +86,9 @@ export class CpuEngine implements Engine {
       if (typeof (result as { then?: unknown } | null | undefined)?.then === 'function') {
         // The promise's own failure would go unheard: this error replaces it.
         Promise.resolve(result).catch(() => {});
-        throw new EngineError('scope: fn returned a promise; it must be synchronous, and read() be awaited outside');
+        throw new EngineError(
+          'scope: fn returned a promise; it must be synchronous, and read() be awaited outside',
+        );
       }
       survivors = collect(result, (value) => value instanceof EngineTensor);
       return result;
@@ -112,7 +116,8 @@ export class CpuEngine implements Engine {
     const { slots, isFloat } = signature;
     for (let i = 0; i < slots.length; i++) {
       const value = (args as Record<string, number>)[slots[i]!];
-      if (value === undefined) throw new EngineError(`run: kernel '${kernel}' lacks its argument '${slots[i]}'`);
+      if (value === undefined)
+        throw new EngineError(`run: kernel '${kernel}' lacks its argument '${slots[i]}'`);
       if (isFloat[i]) floats[i] = value;
       else integers[i] = value;
     }
@@ -137,7 +142,13 @@ export class CpuEngine implements Engine {
   }
 
   /** A second tensor over a storage. @internal */
-  view(storage: Storage, address: number, shape: readonly number[], dtype: EngineDType, size: number): Tensor {
+  view(
+    storage: Storage,
+    address: number,
+    shape: readonly number[],
+    dtype: EngineDType,
+    size: number,
+  ): Tensor {
     return this.handle(storage, address, shape, dtype, size);
   }
 

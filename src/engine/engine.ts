@@ -39,7 +39,8 @@ export async function createEngine(options: EngineOptions = {}): Promise<Engine>
   const threads = chooseThreads(options.threads);
   const build = chooseBuild(simd);
   const { wasmUrl, workerUrl } = configuration;
-  const url = wasmUrl !== undefined && typeof wasmUrl === 'object' && 'strict' in wasmUrl ? wasmUrl[build] : wasmUrl;
+  const url =
+    wasmUrl !== undefined && typeof wasmUrl === 'object' && 'strict' in wasmUrl ? wasmUrl[build] : wasmUrl;
   const executor = await DirectExecutor.create({
     threads,
     build,
@@ -85,7 +86,9 @@ export async function defaultEngine(): Promise<Engine> {
 export function sameEngine(first: Tensor, ...others: (Tensor | undefined)[]): Engine {
   for (const tensor of others) {
     if (tensor && tensor.engine !== first.engine) {
-      throw new EngineError('tensors of two engines cannot be mixed: read() one and copy it with engine.tensor()');
+      throw new EngineError(
+        'tensors of two engines cannot be mixed: read() one and copy it with engine.tensor()',
+      );
     }
   }
   return first.engine;

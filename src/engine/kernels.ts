@@ -24,7 +24,9 @@ export function chooseBuild(simd: 'auto' | Build): Build {
   if (!WebAssembly.validate(SIMD)) throw new EngineError('this machine has no WebAssembly SIMD (128 bits)');
   const relaxed = WebAssembly.validate(RELAXED);
   if (simd === 'relaxed' && !relaxed) {
-    throw new UnsupportedError("simd: 'relaxed' was asked for, but this machine has no WebAssembly relaxed SIMD");
+    throw new UnsupportedError(
+      "simd: 'relaxed' was asked for, but this machine has no WebAssembly relaxed SIMD",
+    );
   }
   return simd === 'auto' ? (relaxed ? 'relaxed' : 'strict') : simd;
 }
@@ -45,9 +47,12 @@ export function kernelModule(build: Build, wasmUrl?: string): Promise<WebAssembl
   if (!module) {
     module = loadModule(url).catch((cause: unknown) => {
       modules.delete(url);
-      throw new EngineError(`kernels cannot be loaded from ${url}; configure({ wasmUrl }) tells where they are`, {
-        cause,
-      });
+      throw new EngineError(
+        `kernels cannot be loaded from ${url}; configure({ wasmUrl }) tells where they are`,
+        {
+          cause,
+        },
+      );
     });
     modules.set(url, module);
   }

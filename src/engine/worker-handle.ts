@@ -9,7 +9,11 @@ export function handleOf(worker: Worker): WorkerHandle {
       worker.onmessageerror = () => died(new Error('a message could not be read'));
       worker.onerror = (event) => {
         event.preventDefault();
-        died(new Error(event.message || 'its script could not be loaded; configure({ workerUrl }) tells where it is'));
+        died(
+          new Error(
+            event.message || 'its script could not be loaded; configure({ workerUrl }) tells where it is',
+          ),
+        );
       };
     },
     async terminate() {
