@@ -4,7 +4,36 @@
 // they may run in any order on any thread and give the same bits.
 
 /** Argument slots of each kernel, in order. */
-export const KERNELS = {} as const satisfies Record<string, Record<string, 'u' | 'f'>>;
+export const KERNELS = {
+  // Matrix multiplication: see assembly/gemm*.ts and engine/ops/matmul.ts. `bias` 0 is none; flags are 0 or 1.
+  gemmPack: { b: 'u', packed: 'u', n: 'u', k: 'u', transposeB: 'u', kBlock: 'u', group: 'u' },
+  gemm: {
+    a: 'u',
+    packed: 'u',
+    bias: 'u',
+    c: 'u',
+    m: 'u',
+    n: 'u',
+    k: 'u',
+    transposeA: 'u',
+    accumulate: 'u',
+    kBlock: 'u',
+    rowBlock: 'u',
+    columnBlock: 'u',
+  },
+  gemmDot: {
+    a: 'u',
+    b: 'u',
+    bias: 'u',
+    c: 'u',
+    m: 'u',
+    n: 'u',
+    k: 'u',
+    accumulate: 'u',
+    columnBlock: 'u',
+  },
+  gemmPeak: { a: 'u', b: 'u', c: 'u', k: 'u', repeats: 'u' },
+} as const satisfies Record<string, Record<string, 'u' | 'f'>>;
 
 export type KernelName = keyof typeof KERNELS;
 export type KernelArguments<K extends KernelName> = { [slot in keyof (typeof KERNELS)[K]]: number };

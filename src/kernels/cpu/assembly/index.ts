@@ -1,2 +1,6 @@
 // Entry of the WebAssembly build: re-exports every kernel. No managed objects, no static data.
+
+export { gemm, gemmPeak } from './gemm';
+export { gemmDot } from './gemm-dot';
+export { gemmPack } from './gemm-pack';
 export { init } from './runtime';

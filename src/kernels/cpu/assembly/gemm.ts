@@ -1,0 +1,132 @@
+// Matrix multiplication C[m,n] = op(A)[m,k] · op(B)[k,n] (+ bias[n] or + C), float32, after Goto and van de Geijn (2008).
+// B comes packed (gemmPack); A is packed here, per part and k-block, into this thread's scratch. A part is one block of
+// rows x columns of C. Every element is summed over k in order, from its bias, its old value or 0: no bit depends on
+// blocks, parts or threads. Error <= 2·k·eps·(|A|·|B|).
+
+import { packA } from './gemm-pack';
+import { MR, NR, tile } from './gemm-tile';
+import { argU, scratchPointer } from './runtime';
+
+// Scratch: 64 bytes of zeros, one tile for edges, then A's panels.
+const EDGE: usize = 64;
+const PANELS: usize = 512;
+
+/** Kernel; part = rowBlockIndex * ceil(n / columnBlock) + columnBlockIndex. rowBlock·kBlock floats must fit scratch. */
+export function gemm(args: usize, part: u32): void {
+  const a: usize = argU(args, 0);
+  const packed: usize = argU(args, 1);
+  const bias: usize = argU(args, 2);
+  const c: usize = argU(args, 3);
+  const m = argU(args, 4);
+  const n = argU(args, 5);
+  const kAll = argU(args, 6);
+  const transposeA = argU(args, 7) != 0;
+  const accumulate = argU(args, 8) != 0;
+  const kBlock = argU(args, 9);
+  const rowBlock = argU(args, 10);
+  const columnBlock = argU(args, 11);
+  const columnBlocks = (n + columnBlock - 1) / columnBlock;
+  const row = (part / columnBlocks) * rowBlock;
+  const column = (part % columnBlocks) * columnBlock;
+  const rows = min(rowBlock, m - row);
+  const columns = min(columnBlock, n - column);
+  const padded = ((n + NR - 1) / NR) * NR;
+  const scratch = scratchPointer();
+  memory.fill(scratch, 0, EDGE);
+
+  let p: u32 = 0;
+  do {
+    const k = min(kBlock, kAll - p);
+    packA(a, m, kAll, transposeA, row, rows, p, k, scratch + PANELS);
+    const panels = packed + ((<usize>p * padded + <usize>column * k) << 2);
+    const to = c + ((<usize>row * n + column) << 2);
+    block(
+      panels,
+      to,
+      n,
+      rows,
+      columns,
+      k,
+      accumulate || p != 0,
+      p == 0 && bias != 0 ? bias + (column << 2) : 0,
+    );
+    p += k;
+  } while (p < kAll);
+}
+
+/** One k-block of a part: panels of B outside, so that one stays in the first-level cache for all panels of A. */
+function block(
+  packed: usize,
+  c: usize,
+  n: u32,
+  rows: u32,
+  columns: u32,
+  k: u32,
+  accumulate: bool,
+  bias: usize,
+): void {
+  const scratch = scratchPointer();
+  const stride: usize = (<usize>n) << 2;
+  const aStep: usize = (<usize>(k * MR)) << 2;
+  const bStep: usize = (<usize>(k * NR)) << 2;
+  const direct = !accumulate || bias == 0;
+  for (let j: u32 = 0; j < columns; j += NR) {
+    let a = scratch + PANELS;
+    let to = c + ((<usize>j) << 2);
+    const count = min(NR, columns - j);
+    const start = bias != 0 ? bias + ((<usize>j) << 2) : scratch;
+    for (let i: u32 = 0; i < rows; i += MR) {
+      if (direct && count == NR && rows - i >= MR) {
+        tile(a, packed, k, accumulate ? to : start, accumulate ? stride : 0, to, stride);
+      } else edgeTile(a, packed, k, to, stride, min(MR, rows - i), count, accumulate, bias != 0 ? start : 0);
+      a += aStep;
+      to += stride * MR;
+    }
+    packed += bStep;
+  }
+}
+
+/** A tile that C cuts off, or that has both bias and old values: computed in scratch, valid part copied. */
+function edgeTile(
+  a: usize,
+  b: usize,
+  k: u32,
+  c: usize,
+  stride: usize,
+  rows: u32,
+  columns: u32,
+  accumulate: bool,
+  bias: usize,
+): void {
+  const edge = scratchPointer() + EDGE;
+  for (let i: u32 = 0; i < MR; i++) {
+    for (let j: u32 = 0; j < NR; j++) {
+      const at: usize = (<usize>j) << 2;
+      let value: f32 = 0;
+      if (i < rows && j < columns) {
+        if (accumulate) value = load<f32>(c + <usize>i * stride + at);
+        if (bias != 0) value += load<f32>(bias + at);
+      }
+      store<f32>(edge + ((i * NR) << 2) + at, value);
+    }
+  }
+  tile(a, b, k, edge, NR << 2, edge, NR << 2);
+  for (let i: u32 = 0; i < rows; i++) {
+    for (let j: u32 = 0; j < columns; j++) {
+      const at: usize = (<usize>j) << 2;
+      store<f32>(c + <usize>i * stride + at, load<f32>(edge + ((i * NR) << 2) + at));
+    }
+  }
+}
+
+/**
+ * Kernel for benchmarks: `repeats` register tiles on panels that stay in the first-level cache, the machine's peak.
+ * a [k][MR], b [k][NR] packed, c one tile [MR,NR] that takes the sum of all repeats.
+ */
+export function gemmPeak(args: usize, part: u32): void {
+  const a: usize = argU(args, 0);
+  const b: usize = argU(args, 1);
+  const c: usize = argU(args, 2) + part * ((MR * NR) << 2);
+  const k = argU(args, 3);
+  for (let r = argU(args, 4); r != 0; r--) tile(a, b, k, c, NR << 2, c, NR << 2);
+}
