@@ -1,0 +1,11 @@
+// The room of reading attention: alignment of words, figures for the terminal.
+export {
+  alignWords,
+  averageWeights,
+  type CrossWeights,
+  type WordAlignment,
+  type Words,
+} from './alignment.js';
+export { nearest256, type Rgb, viridis } from './palette.js';
+export { type ColorMode, colorMode, drawHeatMap, type HeatMap, type HeatMapOptions } from './terminal.js';
+export { displayWidth, fitWidth, harmless, padWidth } from './width.js';

@@ -1,0 +1,43 @@
+// The viridis colours (Smith, van der Walt 2015): even in lightness, readable without colour vision.
+// Interpolated between the ten colours that the R package viridisLite documents.
+
+export type Rgb = readonly [red: number, green: number, blue: number];
+
+const anchors: readonly Rgb[] = [
+  '440154',
+  '482878',
+  '3E4A89',
+  '31688E',
+  '26828E',
+  '1F9E89',
+  '35B779',
+  '6DCD59',
+  'B4DE2C',
+  'FDE725',
+].map((hex) => [0, 2, 4].map((i) => Number.parseInt(hex.slice(i, i + 2), 16)) as unknown as Rgb);
+
+/** Colour of a value from 0 to 1; values outside are clamped, NaN is 0. */
+export function viridis(value: number): Rgb {
+  const position = Math.min(1, Math.max(0, value || 0)) * (anchors.length - 1);
+  const left = Math.min(anchors.length - 2, Math.floor(position));
+  const part = position - left;
+  return anchors[left].map((from, i) =>
+    Math.round(from + part * (anchors[left + 1][i] - from)),
+  ) as unknown as Rgb;
+}
+
+/** The nearest colour of the 6×6×6 cube or the 24 greys that terminals number 16 to 255. */
+export function nearest256(color: Rgb): number {
+  const level = (x: number) => (x < 48 ? 0 : x < 115 ? 1 : Math.round((x - 55) / 40));
+  const value = (i: number) => (i === 0 ? 0 : 55 + 40 * i);
+  const [r, g, b] = color.map(level);
+  const cube = [r, g, b].map(value);
+  const grey = Math.min(23, Math.max(0, Math.round(((color[0] + color[1] + color[2]) / 3 - 8) / 10)));
+  const distance = (other: readonly number[]) => color.reduce((sum, x, i) => sum + (x - other[i]) ** 2, 0);
+  return distance(cube) <= distance([8 + 10 * grey, 8 + 10 * grey, 8 + 10 * grey])
+    ? 16 + 36 * r + 6 * g + b
+    : 232 + grey;
+}
+
+/** Whether black text reads better than white on a colour. */
+export const isLight = ([r, g, b]: Rgb): boolean => 0.299 * r + 0.587 * g + 0.114 * b > 128;
