@@ -3,6 +3,8 @@
 // 'u' for an unsigned integer or pointer, 'f' for a float32. Parts of one call are independent of each other:
 // they may run in any order on any thread and give the same bits.
 
+import { ATTENTION_KERNELS } from './attention-slots.js';
+
 /** Argument slots of each kernel, in order. */
 export const KERNELS = {
   // Matrix multiplication: see assembly/gemm*.ts and engine/ops/matmul.ts. `bias` 0 is none; flags are 0 or 1.
@@ -33,6 +35,8 @@ export const KERNELS = {
     columnBlock: 'u',
   },
   gemmPeak: { a: 'u', b: 'u', c: 'u', k: 'u', repeats: 'u' },
+  // Attention: see attention-slots.ts, assembly/attention*.ts and engine/ops/attention.ts.
+  ...ATTENTION_KERNELS,
 } as const satisfies Record<string, Record<string, 'u' | 'f'>>;
 
 export type KernelName = keyof typeof KERNELS;

@@ -1,0 +1,382 @@
+// Attention over engine tensors: describes the call to the kernels, allocates results, chooses parts. It serves every
+// option, both layouts, packed sequences, projections stored side by side and broadcasts, by strides: nothing is
+// copied. Not differentiable. Legend: B batch, H heads, Hkv key heads, Lq, Lk lengths, D, Dv widths.
+import type { KernelArguments } from '../../kernels/cpu/registry.js';
+import { OptionError, ShapeError } from '../../tensor/errors.js';
+import type { Engine, Tensor } from '../types.js';
+
+/** Rows of a float32 tensor: element (b, h, i, d) lies at offset + b·batch + h·head + i·row + d; a stride of 0 broadcasts. */
+export interface Operand {
+  tensor: Tensor;
+  offset: number;
+  batch: number;
+  head: number;
+  row: number;
+}
+
+/** Cells over [B,H,Lq,Lk]: one element stride per dimension, 0 broadcasts. */
+export interface Cells {
+  tensor: Tensor;
+  offset?: number;
+  strides: readonly [number, number, number, number];
+}
+
+export type AttentionDropout =
+  | { rate: number; /** Whole number below 2^53. */ seed: number; keyOffset?: number }
+  | { rate: number; /** bool: true keeps. */ keep: Cells };
+
+export interface AttentionCall {
+  q: Operand;
+  k: Operand;
+  v: Operand;
+  B: number;
+  H: number;
+  Hkv: number;
+  Lq: number;
+  Lk: number;
+  D: number;
+  Dv: number;
+  scale: number;
+  /** 0 is off. */
+  softcap: number;
+  causal: boolean;
+  /** Keys to the left and right of the diagonal, inclusive; −1 is open. */
+  window: readonly [number, number];
+  /** The diagonal o: one for all, int32 [B], or lower-right: keyLengths[b] − Lq, or Lk − Lq (per sequence if packed). */
+  offset: number | Tensor | 'lower-right';
+  /** int32 [B] */
+  keyLengths?: Tensor;
+  /** bool: true may attend. */
+  mask?: Cells;
+  /** float32, added to scores; −∞ forbids. */
+  bias?: Cells;
+  /** float32 slopes and their element strides. */
+  alibi?: { tensor: Tensor; batch: number; head: number };
+  /** float32 [H] */
+  sinks?: Tensor;
+  dropout?: AttentionDropout;
+  /** int32 [B+1] each: starts of B packed sequences. Batch strides are unused; Lq and Lk are the longest. */
+  packed?: { q: Tensor; k: Tensor };
+}
+
+/** Per row, [B,H,Lq], packed [Tq,H]; the sink is included in both: rowSum = Σ exp(score − rowMax). */
+export interface AttentionStatistics {
+  rowMax: Tensor;
+  rowSum: Tensor;
+}
+
+export interface AttentionResult extends AttentionStatistics {
+  /** [B,H,Lq,Dv], or [B,Lq,H,Dv] where q's heads lie within its rows; packed [Tq,H,Dv]. */
+  output: Tensor;
+  /** rowMax + log(rowSum); an empty row has the sink, or −∞. */
+  logSumExp: Tensor;
+}
+
+export interface AttentionWants {
+  /** Where gradients go, overwritten; a batch stride of 0 sums over the batch, as its operand's does. */
+  dq?: Operand;
+  dk?: Operand;
+  dv?: Operand;
+  dBias?: boolean;
+  dSinks?: boolean;
+  /** Upstream gradient of logSumExp, laid out like it. */
+  dLogSumExp?: Tensor;
+}
+
+export interface AttentionGradients {
+  /** Of bias.tensor's shape and strides. */
+  dBias?: Tensor;
+  /** [H] */
+  dSinks?: Tensor;
+}
+
+/** Query rows, and keys, that the kernels take at once (assembly/attention-state.ts). */
+const BLOCK = 64;
+/** A part should outlast its dispatch: about so many multiplications. */
+const PART_WORK = 1 << 19;
+const MAXIMUM_PARTS = 1024;
+/** The backward splits into a pass per query chunk and one per key tile where there are fewer owners than this. */
+const FEW_OWNERS = 16;
+
+/** Attends. `output` says where results go; without it they are allocated in q's layout. */
+export function attentionForward(call: AttentionCall, output?: Operand): AttentionResult {
+  check(call);
+  const engine = call.q.tensor.engine;
+  const statistics = statisticsShape(call);
+  const made = output ? undefined : engine.empty(outputShape(call));
+  const target = output ?? outputOperand(call, made!);
+  const [rowMax, rowSum, logSumExp] = [0, 1, 2].map(() => engine.empty(statistics));
+  const result = { output: target.tensor, rowMax, rowSum, logSumExp } as AttentionResult;
+  const units = call.B * call.H * Math.ceil(call.Lq / BLOCK);
+  const perPart = unitsPerPart(units, Math.min(call.Lq, BLOCK) * call.Lk * (call.D + call.Dv));
+  if (units > 0) {
+    const slots = { ...shared(call, result, perPart, logSumExp), ...strided('output', target) };
+    engine.run('attentionForward', slots, Math.ceil(units / perPart));
+  }
+  return result;
+}
+
+/** [B,H,Lq,Dv], [B,Lq,H,Dv] or [Tq,H,Dv]: the shape attentionForward allocates. */
+export function outputShape(call: AttentionCall): number[] {
+  if (call.packed) return [packedRows(call), call.H, call.Dv];
+  return rowsOutside(call) ? [call.B, call.Lq, call.H, call.Dv] : [call.B, call.H, call.Lq, call.Dv];
+}
+
+/** Strides of a contiguous tensor of outputShape. */
+export function outputOperand(call: AttentionCall, tensor: Tensor): Operand {
+  const { H, Lq, Dv } = call;
+  const batch = H * Lq * Dv;
+  return rowsOutside(call)
+    ? { tensor, offset: 0, batch, head: Dv, row: H * Dv }
+    : { tensor, offset: 0, batch, head: Lq * Dv, row: Dv };
+}
+
+/** Heads side by side in each row (layout blhd, or packed). */
+function rowsOutside(call: AttentionCall): boolean {
+  return call.packed !== undefined || call.q.head < call.q.row;
+}
+
+function packedRows({ q }: AttentionCall): number {
+  return q.row === 0 ? 0 : Math.ceil((q.tensor.size - q.offset) / q.row);
+}
+
+function statisticsShape(call: AttentionCall): number[] {
+  return call.packed ? [packedRows(call), call.H] : [call.B, call.H, call.Lq];
+}
+
+/**
+ * Gradients from `output` and `stats` as the forward gave them and dOutput, an Operand or a tensor of outputShape.
+ * The kernels recompute the weights; dBias and dSinks are allocated here.
+ */
+export function attentionBackward(
+  call: AttentionCall,
+  output: Tensor | Operand,
+  dOutput: Tensor | Operand,
+  stats: AttentionStatistics,
+  wants: AttentionWants,
+): AttentionGradients {
+  check(call);
+  const engine = call.q.tensor.engine;
+  const o = 'offset' in output ? output : outputOperand(call, output);
+  const dO = 'offset' in dOutput ? dOutput : outputOperand(call, dOutput);
+  const delta = engine.empty(statisticsShape(call));
+  const base = {
+    ...shared(call, stats, 1),
+    ...strided('output', o),
+    ...strided('dOutput', dO),
+    delta: delta.pointer,
+  };
+  const rows = call.B * call.H * Math.ceil(call.Lq / BLOCK);
+  if (rows > 0) {
+    const perPart = unitsPerPart(rows, Math.min(call.Lq, BLOCK) * call.Dv * 4);
+    const dLogSumExp = wants.dLogSumExp?.pointer ?? 0;
+    engine.run('attentionDelta', { ...base, perPart, dLogSumExp }, Math.ceil(rows / perPart));
+  }
+  if (wants.dq || wants.dk || wants.dv) inputGradients(engine, call, base, wants);
+  const result: AttentionGradients = {};
+  if (wants.dBias && call.bias) result.dBias = biasGradient(engine, call, base);
+  if (wants.dSinks && call.sinks) {
+    result.dSinks = engine.empty([call.H]);
+    engine.run('attentionSinks', { ...base, dSinks: result.dSinks.pointer }, call.H);
+  }
+  delta.dispose();
+  return result;
+}
+
+type Base = ReturnType<typeof shared> & Record<string, number>;
+
+function inputGradients(engine: Engine, call: AttentionCall, base: Base, wants: AttentionWants): void {
+  const { B, H, Hkv, Lq, Lk, D, Dv } = call;
+  const { dq, dk, dv } = wants;
+  const shares = B > 1 && !call.packed && [call.k, call.v].some((x) => x.batch === 0);
+  const batches = shares ? B : 1;
+  const heads = Hkv > 0 ? H / Hkv : 1;
+  const run = (mode: number, targets: AttentionWants, units: number, work: number, owner: [number, number]) => {
+    if (units === 0) return;
+    const perPart = unitsPerPart(units, work);
+    const slots = {
+      ...base,
+      ...strided('dq', targets.dq),
+      ...strided('dk', targets.dk),
+      ...strided('dv', targets.dv),
+      dBias: 0,
+      mode,
+      perPart,
+      batches: owner[0],
+      heads: owner[1],
+    };
+    engine.run('attentionBackward', slots as KernelArguments<'attentionBackward'>, Math.ceil(units / perPart));
+  };
+  if (B === 0 || H === 0) return;
+  const owners = (B / batches) * Hkv;
+  const cell = 3 * D + 2 * Dv;
+  if (owners >= FEW_OWNERS || Math.max(Lq, Lk) <= BLOCK) {
+    run(0, wants, owners, batches * heads * Lq * Lk * cell, [batches, heads]);
+    return;
+  }
+  const queryWork = Math.min(Lq, BLOCK) * Lk * cell;
+  if (dq) run(1, { dq }, B * H * Math.ceil(Lq / BLOCK), queryWork, [1, 1]);
+  const keyWork = batches * heads * Lq * Math.min(Lk, BLOCK) * cell;
+  if (dk || dv) run(2, { dk, dv }, owners * Math.ceil(Lk / BLOCK), keyWork, [batches, heads]);
+}
+
+/** One part per (batch, head) of the bias, which runs through those it is broadcast to. */
+function biasGradient(engine: Engine, call: AttentionCall, base: Base): Tensor {
+  const bias = call.bias!;
+  const dBias = engine.zeros(bias.tensor.shape);
+  const [batchStride, headStride] = bias.strides;
+  const batches = batchStride === 0 ? call.B : 1;
+  const heads = headStride === 0 ? call.H : 1;
+  if (call.B === 0 || call.H === 0) return dBias;
+  const slots = {
+    ...base,
+    ...strided('dq'),
+    ...strided('dk'),
+    ...strided('dv'),
+    dBias: dBias.pointer + (bias.offset ?? 0) * 4,
+    mode: 3,
+    batches,
+    heads,
+  };
+  const parts = (call.B / batches) * (call.H / heads);
+  engine.run('attentionBackward', slots as KernelArguments<'attentionBackward'>, parts);
+  return dBias;
+}
+
+/**
+ * Weights [b − a, d − c] of queries [a,b) and keys [c,d) of one (batch, head): exp(score − rowMax)/rowSum, before
+ * dropout, 0 where forbidden. Packed: indices are within sequence `batch`.
+ */
+export function attentionWeights(
+  call: AttentionCall,
+  stats: AttentionStatistics,
+  batch: number,
+  head: number,
+  queries: readonly [number, number],
+  keys: readonly [number, number],
+): Tensor {
+  check(call);
+  const { B, H, Lq, Lk } = call;
+  within('batch', batch, B);
+  within('head', head, H);
+  const [from, to] = range('queries', queries, Lq);
+  const [first, last] = range('keys', keys, Lk);
+  const engine = call.q.tensor.engine;
+  const out = engine.empty([to - from, last - first]);
+  if (out.size > 0) {
+    const slots = { ...shared(call, stats, 1), out: out.pointer, batch, head, from, to, first, last };
+    engine.run('attentionWeights', slots, Math.ceil((to - from) / BLOCK));
+  }
+  return out;
+}
+
+function within(name: string, value: number, end: number): void {
+  if (!(Number.isInteger(value) && value >= 0 && value < end)) {
+    throw new OptionError(`attentionWeights: ${name} ${value} is not in [0, ${end})`);
+  }
+}
+
+function range(name: string, [from, to]: readonly [number, number], end: number): readonly [number, number] {
+  if (!(Number.isInteger(from) && Number.isInteger(to) && from >= 0 && from <= to && to <= end)) {
+    throw new OptionError(`attentionWeights: ${name} [${from}, ${to}) are not within [0, ${end})`);
+  }
+  return [from, to];
+}
+
+function check({ q, k, v, H, Hkv, D, Dv }: AttentionCall): void {
+  for (const [name, width] of [['D', D] as const, ['Dv', Dv] as const]) {
+    if (!(width >= 1 && width <= 512)) throw new ShapeError(`attention: ${name} is ${width}, expected 1 to 512`);
+  }
+  if (H > 0 && (Hkv === 0 || H % Hkv !== 0)) {
+    throw new ShapeError(`attention: q has ${H} heads, not a multiple of k's ${Hkv}`);
+  }
+  for (const [name, { tensor }] of Object.entries({ q, k, v })) {
+    if (tensor.dtype !== 'float32') throw new ShapeError(`attention: ${name} is ${tensor.dtype}, expected float32`);
+  }
+}
+
+/** Units per part: enough work to repay a dispatch, and parts enough for threads to share evenly. */
+function unitsPerPart(units: number, work: number): number {
+  const enough = Math.ceil(PART_WORK / Math.max(1, work));
+  return Math.max(1, Math.min(enough, Math.ceil(units / 8)), Math.ceil(units / MAXIMUM_PARTS));
+}
+
+type Strided<N extends string> = { [slot in N | `${N}Batch` | `${N}Head` | `${N}Row`]: number };
+
+/** An operand's slots, in bytes. */
+function strided<N extends string>(name: N, x?: Operand): Strided<N> {
+  return {
+    [name]: x ? x.tensor.pointer + x.offset * 4 : 0,
+    [`${name}Batch`]: (x?.batch ?? 0) * 4,
+    [`${name}Head`]: (x?.head ?? 0) * 4,
+    [`${name}Row`]: (x?.row ?? 0) * 4,
+  } as Strided<N>;
+}
+
+function stridedCells<N extends string>(
+  name: N,
+  x: Cells | undefined,
+  bytes: number,
+): Strided<N> & { [slot in `${N}Key`]: number } {
+  const strides = x?.strides ?? [0, 0, 0, 0];
+  return {
+    [name]: x ? x.tensor.pointer + (x.offset ?? 0) * bytes : 0,
+    [`${name}Batch`]: strides[0] * bytes,
+    [`${name}Head`]: strides[1] * bytes,
+    [`${name}Row`]: strides[2] * bytes,
+    [`${name}Key`]: strides[3] * bytes,
+  } as Strided<N> & { [slot in `${N}Key`]: number };
+}
+
+/** The slots all attention kernels read. */
+function shared(call: AttentionCall, stats: AttentionStatistics, perPart: number, logSumExp?: Tensor) {
+  const { B, H, Hkv, Lq, Lk, D, Dv, scale, softcap, causal, window, offset, alibi } = call;
+  return {
+    ...strided('q', call.q),
+    ...strided('k', call.k),
+    ...strided('v', call.v),
+    ...{ B, H, Hkv, Lq, Lk, D, Dv, scale, softcap },
+    causal: +causal,
+    windowLeft: bounded(window[0]),
+    windowRight: bounded(window[1]),
+    offset: typeof offset === 'number' ? Math.max(-(2 ** 29), Math.min(2 ** 29, offset)) : 0,
+    offsets: typeof offset === 'object' ? offset.pointer : 0,
+    lowerRight: +(offset === 'lower-right'),
+    keyLengths: call.keyLengths?.pointer ?? 0,
+    ...stridedCells('mask', call.mask, 1),
+    ...stridedCells('bias', call.bias, 4),
+    alibi: alibi?.tensor.pointer ?? 0,
+    alibiBatch: (alibi?.batch ?? 0) * 4,
+    alibiHead: (alibi?.head ?? 0) * 4,
+    sinks: call.sinks?.pointer ?? 0,
+    ...dropoutSlots(call.dropout),
+    cuQ: call.packed?.q.pointer ?? 0,
+    cuK: call.packed?.k.pointer ?? 0,
+    rowMax: stats.rowMax.pointer,
+    rowSum: stats.rowSum.pointer,
+    logSumExp: logSumExp?.pointer ?? 0,
+    perPart,
+    reserved: 0,
+  };
+}
+
+/** A window's side as 32 bits: beyond 2^30 it is as good as open. */
+function bounded(side: number): number {
+  return side < 0 ? -1 : Math.min(side, 2 ** 30);
+}
+
+function dropoutSlots(dropout: AttentionDropout | undefined) {
+  const off = !dropout || dropout.rate === 0;
+  const keep = !off && 'keep' in dropout ? dropout.keep : undefined;
+  const drawn = !off && 'seed' in dropout ? dropout : undefined;
+  const seed = drawn?.seed ?? 0;
+  return {
+    dropMode: off ? 0 : keep ? 2 : 1,
+    dropThreshold: off ? 0 : Math.ceil(dropout.rate * 2 ** 24),
+    dropScale: off ? 1 : 1 / (1 - dropout.rate),
+    seedLow: seed >>> 0,
+    seedHigh: Math.floor(seed / 2 ** 32) >>> 0,
+    keyOffset: drawn?.keyOffset ?? 0,
+    ...stridedCells('keep', keep, 1),
+  };
+}

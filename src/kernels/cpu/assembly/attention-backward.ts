@@ -1,0 +1,337 @@
+// Attention backward in O(N) memory: p is recomputed from rowMax and rowSum, tile by tile.
+//   ds = p·(keep·dO·v − delta),  delta = Σ dO·O − dLogSumExp,  keep = 0 or 1/(1−rate)
+//   dBias = ds;  dx = ds·softcap'·scale;  dq = Σ_j dx·k;  dk = Σ_i dx·q;  dv = Σ_i keep·p·dO
+// attentionDelta writes delta [as the row statistics]; attentionSinks writes dSinks [H].
+// attentionBackward has four modes, by what a part owns (and so adds to without races):
+//   0  (batch, key head)          dq, dk, dv, each cell computed once
+//   1  (batch, head, chunk)       dq
+//   2  (batch, key head, tile)    dk, dv
+//   3  (batch, head) of the bias  dBias
+// Where k, v or the bias are broadcast over the batch (`batches` > 1) or heads, the owner runs through them in
+// ascending order. Within an owner: tiles ascend, then chunks, then groups; keys and rows ascend in every sum.
+import { argU } from './runtime';
+import { expScore, expScore4 } from './attention-math';
+import {
+  CELLS, GROUP, keyProduct, packRows, rowProduct, scoreTile, stageRows, stagedStride, writeRow,
+} from './attention-products';
+import { dropoutCells, packScale, scoreCells } from './attention-cells';
+import {
+  address, B, CHUNK, D, Dv, H, Hkv, Lk, Lq, SHARED_SLOTS, TILE, batch, bias, boundRows, cells, decode, dropMode, firstKey,
+  gradCells, head, k, kRow, keepCells, keyHead, keyStart, lastKey, q, qRow, queryStart, rowAux, rowHigh, rowLow, rowMax,
+  rowSum, scale, scratchRest, selectPair, sink, slopeCells, softcap, statAt, v, vRow,
+} from './attention-state';
+
+// Slots after the shared ones.
+const OUT: usize = SHARED_SLOTS; // pointer, batch, head, row: the forward's output
+const DOUT: usize = SHARED_SLOTS + 4;
+const DELTA: usize = SHARED_SLOTS + 8;
+const DQ: usize = SHARED_SLOTS + 9;
+const DK: usize = SHARED_SLOTS + 13;
+const DV: usize = SHARED_SLOTS + 17;
+const DBIAS: usize = SHARED_SLOTS + 21;
+const MODE: usize = SHARED_SLOTS + 22;
+const BATCHES: usize = SHARED_SLOTS + 23; // batch entries one owner runs through: 1 or B
+const HEADS: usize = SHARED_SLOTS + 24; // heads one owner runs through
+const DLSE: usize = SHARED_SLOTS + 9; // attentionDelta
+const DSINKS: usize = SHARED_SLOTS + 9; // attentionSinks
+
+// The backward's own scratch.
+let weightCells: usize = 0; // [groups][TILE][8]: keep·p, forbidden −0
+let scoreGrads: usize = 0; // [groups][TILE][8]: dx
+let queryT: usize = 0; // [D][8]
+let gradT: usize = 0; // [Dv][8]
+let queryGrad: usize = 0; // [8][padded D]
+let keySums: usize = 0; // [TILE][padded D]
+let valueSums: usize = 0; // [TILE][padded Dv]
+let keyCopy: usize = 0; // [TILE][padded D] where D is not a multiple of 8; so are the next two
+let queryCopy: usize = 0; // [CHUNK][padded D]
+let gradCopy: usize = 0; // [CHUNK][padded Dv]
+let widthD: usize = 0; // bytes of a padded row
+let widthDv: usize = 0;
+// @ts-ignore: decorator
+@inline const GROUP_BYTES: usize = 2048;
+
+// The pair's gradients.
+let dOut: usize = 0;
+let dOutRow: usize = 0;
+let dq: usize = 0;
+let dk: usize = 0;
+let dv: usize = 0;
+let dBias: usize = 0;
+
+function layOut(): void {
+  widthD = <usize>((D + 7) & ~7) * 4;
+  widthDv = <usize>((Dv + 7) & ~7) * 4;
+  weightCells = scratchRest;
+  scoreGrads = weightCells + 8 * GROUP_BYTES;
+  queryT = scoreGrads + 8 * GROUP_BYTES;
+  gradT = queryT + <usize>D * CELLS;
+  queryGrad = gradT + <usize>Dv * CELLS;
+  keySums = queryGrad + 8 * widthD;
+  valueSums = keySums + <usize>TILE * widthD;
+  keyCopy = valueSums + <usize>TILE * widthDv;
+  queryCopy = keyCopy + <usize>TILE * widthD;
+  gradCopy = queryCopy + <usize>CHUNK * widthD;
+}
+
+/** Address of the pair's first row in an operand at `slot`: pointer, batch, head, row. */
+function rowsOf(args: usize, slot: usize, start: i32, h: i32): usize {
+  const pointer: usize = argU(args, slot);
+  if (!pointer) return 0;
+  const b = argU(args, 53) ? <usize>start * address(args, slot + 3) : <usize>batch * address(args, slot + 1);
+  return pointer + b + <usize>h * address(args, slot + 2);
+}
+
+function select(args: usize, b: i32, h: i32): void {
+  selectPair(args, b, h);
+  dOut = rowsOf(args, DOUT, queryStart, head);
+  dOutRow = argU(args, DOUT + 3);
+  dq = rowsOf(args, DQ, queryStart, head);
+  dk = rowsOf(args, DK, keyStart, keyHead);
+  dv = rowsOf(args, DV, keyStart, keyHead);
+  const pointer: usize = argU(args, DBIAS);
+  dBias = pointer ? pointer + (bias - argU(args, 33)) : 0;
+}
+
+export function attentionBackward(args: usize, part: u32): void {
+  decode(args);
+  layOut();
+  const mode = argU(args, MODE);
+  const perPart = argU(args, 58);
+  const span: u32 = mode == 1 ? CHUNK : TILE;
+  const pieces: u32 = mode == 0 || mode == 3 ? 1 : (argU(args, mode == 1 ? 15 : 16) + span - 1) / span;
+  const batches: i32 = argU(args, BATCHES), heads: i32 = argU(args, HEADS);
+  const owners: u32 = (B / batches) * (H / heads);
+  const end = min((part + 1) * perPart, owners * pieces);
+  for (let unit = part * perPart; unit < end; unit++) {
+    const owner = <i32>(unit / pieces), piece = <i32>(unit % pieces);
+    const b0 = owner / (H / heads) * batches, h0 = owner % (H / heads) * heads;
+    for (let b = b0; b < b0 + batches; b++) {
+      for (let h = h0; h < h0 + heads; h++) {
+        select(args, b, h);
+        backwardPair(args, mode, piece, h > h0, b > b0);
+      }
+    }
+  }
+}
+
+/** One (batch, head), or its piece; `later` heads and batch entries add to what the earlier ones wrote. */
+function backwardPair(args: usize, mode: u32, piece: i32, laterHead: bool, laterBatch: bool): void {
+  const addK = laterHead || (laterBatch && argU(args, DK + 1) == 0);
+  const addV = laterHead || (laterBatch && argU(args, DV + 1) == 0);
+  const rowFrom = mode == 1 ? piece * CHUNK : 0, rowTo = mode == 1 ? min(Lq, rowFrom + CHUNK) : Lq;
+  const keyFrom = mode == 2 ? piece * TILE : 0, keyTo = mode == 2 ? min(Lk, keyFrom + TILE) : Lk;
+  if (mode < 2 && dq) {
+    const row: usize = address(args, DQ + 3);
+    for (let i = rowFrom; i < rowTo; i++) memory.fill(dq + <usize>i * row, 0, <usize>D * 4);
+  }
+  for (let tile = keyFrom; tile < keyTo; tile += TILE) {
+    const n = min(TILE, Lk - tile);
+    const keys = stageRows(k + <usize>tile * kRow, kRow, n, D, keyCopy);
+    const sums = mode == 0 || mode == 2;
+    if (sums && dk) memory.fill(keySums, 0, <usize>TILE * widthD);
+    if (sums && dv) memory.fill(valueSums, 0, <usize>TILE * widthDv);
+    for (let row = rowFrom; row < rowTo; row += CHUNK) {
+      backwardTile(args, mode, row, min(CHUNK, rowTo - row), tile, n, keys);
+    }
+    if (sums && dk) writeRows(keySums, widthD, dk + <usize>tile * address(args, DK + 3), address(args, DK + 3), n, D, addK);
+    if (sums && dv) writeRows(valueSums, widthDv, dv + <usize>tile * address(args, DV + 3), address(args, DV + 3), n, Dv, addV);
+  }
+}
+
+function writeRows(from: usize, fromRow: usize, to: usize, toRow: usize, n: i32, width: i32, add: bool): void {
+  for (let j = 0; j < n; j++) writeRow(from + <usize>j * fromRow, to + <usize>j * toRow, width, 1, add);
+}
+
+/** A chunk of rows against a tile of keys. */
+function backwardTile(args: usize, mode: u32, row: i32, rows: i32, tile: i32, n: i32, keys: usize): void {
+  startRows(args, row, rows);
+  let from = rows, to = 0;
+  for (let r0 = 0; r0 < rows; r0 += GROUP) {
+    const valid = min(GROUP, rows - r0);
+    const a = max(tile, firstKey(r0, valid) & ~3), b = min(tile + n, lastKey(r0, valid));
+    const at = <usize>(r0 >> 3) * GROUP_BYTES;
+    if (a < b) {
+      from = min(from, r0);
+      to = r0 + valid;
+      backwardGroup(args, mode, row, r0, valid, a, b, at + <usize>(a - tile) * CELLS);
+      if (mode < 2 && dq) addQueryGrad(args, row + r0, valid, b - a, at + <usize>(a - tile) * CELLS, keys + <usize>(a - tile) * stagedStride(kRow, D));
+    }
+    if (mode == 0 || mode == 2) forbidAround(at, a < b ? a - tile : n, a < b ? b - tile : n, (n + 3) & ~3);
+  }
+  if ((mode == 0 || mode == 2) && from < to) addKeyGrads(row, from, to, n);
+}
+
+/** Bounds, maxima, 1/sums and deltas of a chunk's rows; an empty row is allowed no key. */
+function startRows(args: usize, row: i32, rows: i32): void {
+  boundRows(row, rows);
+  for (let r = 0; r < ((rows + 7) & ~7); r++) {
+    const i = row + min(r, rows - 1);
+    const most = load<f32>(statAt(address(args, 55), i)), sum = load<f32>(statAt(address(args, 56), i));
+    const at = <usize>r << 2;
+    store<f32>(rowMax + at, sum == 0 ? 0 : most);
+    store<f32>(rowSum + at, sum == 0 ? 0 : 1 / sum);
+    store<f32>(rowAux + at, load<f32>(statAt(address(args, DELTA), i)));
+    if (sum == 0) {
+      store<i32>(rowLow + at, 0);
+      store<i32>(rowHigh + at, 0);
+    }
+  }
+}
+
+/** keep·p and dx of one group and keys [a, b), to weightCells and scoreGrads at byte `at`. */
+function backwardGroup(args: usize, mode: u32, row: i32, r0: i32, valid: i32, a: i32, b: i32, at: usize): void {
+  const n = b - a;
+  packRows(q + <usize>(row + r0) * qRow, qRow, valid, D, packScale(), queryT);
+  packRows(dOut + <usize>(row + r0) * dOutRow, dOutRow, valid, Dv, 1, gradT);
+  scoreCells(args, queryT, row, r0, valid, a, b, true);
+  scoreTile(gradT, Dv, v + <usize>a * vRow, vRow, n, gradCells);
+  if (dropMode) dropoutCells(args, row, r0, valid, a, b);
+  const offset = <usize>r0 << 2;
+  gradientCells(n, offset, at);
+  if (valid > 4) gradientCells(n, offset + 16, at + 16);
+  if (mode == 3) return addBiasGrad(args, row + r0, valid, a, n, at);
+  const end = <usize>n * CELLS;
+  const f = f32x4.splat(scale);
+  for (let c: usize = 0; c < end; c += 16) {
+    let ds = f32x4.mul(v128.load(scoreGrads + at + c), f);
+    if (softcap != 0) ds = f32x4.mul(ds, v128.load(slopeCells + c));
+    v128.store(scoreGrads + at + c, ds);
+  }
+}
+
+/** Four rows' cells: scores, dp and keep become keep·p and ds. */
+function gradientCells(n: i32, offset: usize, at: usize): void {
+  const none = f32x4.splat(-Infinity);
+  const most = v128.load(rowMax + offset), inverse = v128.load(rowSum + offset), delta = v128.load(rowAux + offset);
+  const half = offset & 16;
+  const end = <usize>n * CELLS + half;
+  for (let c = half; c < end; c += CELLS) {
+    const s = v128.load(cells + c);
+    const forbidden = f32x4.eq(s, none);
+    const p = f32x4.mul(expScore4(f32x4.sub(s, most)), inverse);
+    let dp = v128.load(gradCells + c);
+    let kept = p;
+    if (dropMode) {
+      const factor = v128.load(keepCells + c);
+      kept = f32x4.mul(p, factor);
+      dp = f32x4.mul(dp, factor);
+    }
+    const ds = f32x4.mul(p, f32x4.sub(dp, delta));
+    const to = at + c - half;
+    v128.store(weightCells + to, v128.bitselect(i32x4.splat(0x80000000), kept, forbidden));
+    v128.store(scoreGrads + to, v128.andnot(ds, forbidden));
+  }
+}
+
+function addQueryGrad(args: usize, i: i32, valid: i32, n: i32, at: usize, keys: usize): void {
+  rowProduct(
+    scoreGrads + at, weightCells - scoreGrads, n, keys, stagedStride(kRow, D), queryGrad, widthD, D, 0, valid,
+  );
+  const row: usize = address(args, DQ + 3);
+  for (let r = 0; r < valid; r++) writeRow(queryGrad + <usize>r * widthD, dq + <usize>(i + r) * row, D, 1, true);
+}
+
+/** Cells of a group outside keys [a, b) of the tile count as forbidden in the sums over rows. */
+function forbidAround(at: usize, a: i32, b: i32, n: i32): void {
+  for (let j = 0; j < n; j++) {
+    if (j == a) j = b;
+    if (j >= n) break;
+    const c = at + <usize>j * CELLS;
+    v128.store(weightCells + c, i32x4.splat(0x80000000));
+    v128.store(weightCells + c, i32x4.splat(0x80000000), 16);
+    v128.store(scoreGrads + c, f32x4.splat(0));
+    v128.store(scoreGrads + c, f32x4.splat(0), 16);
+  }
+}
+
+/** Adds rows [from, to) of the chunk to the sums of the tile's keys. */
+function addKeyGrads(row: i32, from: i32, to: i32, n: i32): void {
+  const rows = to - from;
+  const first = row + from;
+  const groups = <usize>(from >> 3) * GROUP_BYTES;
+  if (dk) {
+    const x = stageRows(q + <usize>first * qRow, qRow, rows, D, queryCopy);
+    const p = scoreGrads + groups;
+    for (let j = 0; j < n; j += 4) {
+      const c = <usize>j * CELLS;
+      keyProduct(p + c, weightCells - scoreGrads, GROUP_BYTES, 0, rows, x, stagedStride(qRow, D), keySums + <usize>j * widthD, widthD, D);
+    }
+  }
+  if (dv) {
+    const x = stageRows(dOut + <usize>first * dOutRow, dOutRow, rows, Dv, gradCopy);
+    const p = weightCells + groups;
+    for (let j = 0; j < n; j += 4) {
+      const c = <usize>j * CELLS;
+      keyProduct(p + c, 0, GROUP_BYTES, 0, rows, x, stagedStride(dOutRow, Dv), valueSums + <usize>j * widthDv, widthDv, Dv);
+    }
+  }
+}
+
+function addBiasGrad(args: usize, i: i32, valid: i32, a: i32, n: i32, at: usize): void {
+  const stride: usize = argU(args, 36), step: usize = argU(args, 37);
+  for (let r = 0; r < valid; r++) {
+    let to = dBias + <usize>(i + r) * stride + <usize>a * step;
+    let c = scoreGrads + at + (<usize>r << 2);
+    for (let j = 0; j < n; j++) {
+      store<f32>(to, load<f32>(to) + load<f32>(c));
+      c += CELLS;
+      to += step;
+    }
+  }
+}
+
+/** delta = Σ dO·O − dLogSumExp of every row. Part: `perPart` units (batch, head, chunk of 64 rows). */
+export function attentionDelta(args: usize, part: u32): void {
+  decode(args);
+  const chunks = <u32>(argU(args, 15) + CHUNK - 1) / CHUNK;
+  const perPart = argU(args, 58);
+  const end = min((part + 1) * perPart, <u32>B * H * chunks);
+  const dlse: usize = argU(args, DLSE);
+  for (let unit = part * perPart; unit < end; unit++) {
+    const pair = unit / chunks;
+    selectPair(args, pair / H, pair % H);
+    const from = <i32>(unit % chunks) * CHUNK, to = min(Lq, from + CHUNK);
+    const out = rowsOf(args, OUT, queryStart, head), grad = rowsOf(args, DOUT, queryStart, head);
+    const outRow: usize = argU(args, OUT + 3), gradRow: usize = argU(args, DOUT + 3);
+    for (let i = from; i < to; i++) {
+      let delta = dotRows(out + <usize>i * outRow, grad + <usize>i * gradRow);
+      if (dlse) delta -= load<f32>(statAt(dlse, i));
+      store<f32>(statAt(address(args, DELTA), i), delta);
+    }
+  }
+}
+
+/** Σ a·b over Dv; where a is 0 (an empty row is) b counts for nothing. */
+function dotRows(a: usize, b: usize): f32 {
+  let s = f32x4.splat(0);
+  let d = 0;
+  for (; d + 4 <= Dv; d += 4) {
+    const x = v128.load(a);
+    s = f32x4.add(s, v128.and(f32x4.mul(x, v128.load(b)), f32x4.ne(x, f32x4.splat(0))));
+    a += 16;
+    b += 16;
+  }
+  let sum = f32x4.extract_lane(s, 0) + f32x4.extract_lane(s, 1) + (f32x4.extract_lane(s, 2) + f32x4.extract_lane(s, 3));
+  for (; d < Dv; d++) {
+    if (load<f32>(a) != 0) sum += load<f32>(a) * load<f32>(b);
+    a += 4;
+    b += 4;
+  }
+  return sum;
+}
+
+/** dSinks[h] = −Σ_{b,i} exp(sink − rowMax)/rowSum·delta. Part: one head; b, then i ascend; float64 sum. */
+export function attentionSinks(args: usize, part: u32): void {
+  decode(args);
+  let sum: f64 = 0;
+  for (let b = 0; b < B; b++) {
+    selectPair(args, b, part);
+    if (sink == -Infinity) continue;
+    for (let i = 0; i < Lq; i++) {
+      const most = load<f32>(statAt(address(args, 55), i)), total = load<f32>(statAt(address(args, 56), i));
+      sum -= <f64>(expScore(sink - most) / total) * load<f32>(statAt(address(args, DELTA), i));
+    }
+  }
+  store<f32>(address(args, DSINKS) + (<usize>part << 2), <f32>sum);
+}

@@ -1,0 +1,167 @@
+// Passes over the cells [n][8] of one group of rows and one range of keys, between the products:
+// scale, softcap, ALiBi, bias, forbidden cells, dropout.
+import { fma4 } from './simd';
+import { argU } from './runtime';
+import { philox4, tanh4 } from './attention-math';
+import { CELLS, scoreTile } from './attention-products';
+import {
+  LOWEST, batch, bias, cells, diagonal, dropMode, dropScale, dropThreshold, hasAlibi, head, k, kRow, keep, keepCells,
+  keyOffset, mask, rowHigh, rowLow, scale, seedHigh, seedLow, slope, slopeCells, softcap, words, D,
+} from './attention-state';
+
+/** What of the scale q is packed with: |scale| <= 1 there, so that neither q·scale nor q·k overflows alone. */
+export function packScale(): f32 {
+  return abs(scale) <= 1 ? scale : 1;
+}
+
+function cellScale(): f32 {
+  return abs(scale) <= 1 ? 1 : scale;
+}
+
+/**
+ * Scores of keys [from, to) for the group at rows r0 of the chunk that starts at row `chunk`; `valid` of its rows
+ * exist. Forbidden cells become −∞, allowed ones stay above it. With `slopes`, d(score)/d(q·k) goes to slopeCells.
+ */
+export function scoreCells(
+  args: usize, qT: usize, chunk: i32, r0: i32, valid: i32, from: i32, to: i32, slopes: bool,
+): void {
+  const n = to - from;
+  const padded = (n + 3) & ~3;
+  scoreTile(qT, D, k + <usize>from * kRow, kRow, n, cells);
+  shapeScores(padded, slopes);
+  if (hasAlibi) addAlibi(chunk + r0 + diagonal - from, padded);
+  if (bias) addBias(args, chunk + r0, valid, from, n);
+  const end = cells + <usize>padded * CELLS;
+  for (let c = cells; c < end; c += 16) v128.store(c, f32x4.pmax(v128.load(c), f32x4.splat(LOWEST)));
+  if (!allWithin(r0, from, from + padded)) forbidOutside(r0, from, padded);
+  if (bias) forbidBias(args, chunk + r0, valid, from, n);
+  if (mask) forbidMask(args, chunk + r0, valid, from, n);
+}
+
+function shapeScores(n: i32, slopes: bool): void {
+  const end = cells + <usize>n * CELLS;
+  const s = cellScale();
+  if (s != 1) {
+    const f = f32x4.splat(s);
+    for (let c = cells; c < end; c += 16) v128.store(c, f32x4.mul(v128.load(c), f));
+  }
+  if (softcap == 0) return;
+  const cap = f32x4.splat(softcap);
+  for (let c = cells; c < end; c += 16) {
+    const t = tanh4(f32x4.div(v128.load(c), cap));
+    v128.store(c, f32x4.mul(cap, t));
+    if (slopes) v128.store(c - cells + slopeCells, f32x4.sub(f32x4.splat(1), f32x4.mul(t, t)));
+  }
+}
+
+/** −slope·|i + o − j|; `own` is i + o − j for the first row and key. */
+function addAlibi(own: i32, n: i32): void {
+  const f = f32x4.splat(-slope);
+  let d = i32x4.add(i32x4.splat(own), i32x4(0, 1, 2, 3));
+  const end = cells + <usize>n * CELLS;
+  for (let c = cells; c < end; c += CELLS) {
+    const a = f32x4.convert_i32x4_s(i32x4.abs(d));
+    const b = f32x4.convert_i32x4_s(i32x4.abs(i32x4.add(d, i32x4.splat(4))));
+    v128.store(c, fma4(f, a, v128.load(c)));
+    v128.store(c, fma4(f, b, v128.load(c, 16)), 16);
+    d = i32x4.sub(d, i32x4.splat(1));
+  }
+}
+
+function addBias(args: usize, row: i32, valid: i32, from: i32, n: i32): void {
+  const stride: usize = argU(args, 36), step: usize = argU(args, 37);
+  for (let r = 0; r < valid; r++) {
+    let at = bias + <usize>(row + r) * stride + <usize>from * step;
+    let c = cells + (<usize>r << 2);
+    for (let j = 0; j < n; j++) {
+      store<f32>(c, load<f32>(c) + load<f32>(at));
+      c += CELLS;
+      at += step;
+    }
+  }
+}
+
+function forbidBias(args: usize, row: i32, valid: i32, from: i32, n: i32): void {
+  const stride: usize = argU(args, 36), step: usize = argU(args, 37);
+  for (let r = 0; r < valid; r++) {
+    let at = bias + <usize>(row + r) * stride + <usize>from * step;
+    let c = cells + (<usize>r << 2);
+    for (let j = 0; j < n; j++) {
+      if (load<f32>(at) == -Infinity) store<f32>(c, -Infinity);
+      c += CELLS;
+      at += step;
+    }
+  }
+}
+
+function forbidMask(args: usize, row: i32, valid: i32, from: i32, n: i32): void {
+  const stride: usize = argU(args, 31), step: usize = argU(args, 32);
+  for (let r = 0; r < valid; r++) {
+    let at = mask + <usize>(row + r) * stride + <usize>from * step;
+    let c = cells + (<usize>r << 2);
+    for (let j = 0; j < n; j++) {
+      if (load<u8>(at) == 0) store<f32>(c, -Infinity);
+      c += CELLS;
+      at += step;
+    }
+  }
+}
+
+function allWithin(r0: i32, from: i32, to: i32): bool {
+  const low = rowLow + (<usize>r0 << 2), high = rowHigh + (<usize>r0 << 2);
+  const below = v128.or(i32x4.gt_s(v128.load(low), i32x4.splat(from)), i32x4.gt_s(v128.load(low, 16), i32x4.splat(from)));
+  const above = v128.or(i32x4.lt_s(v128.load(high), i32x4.splat(to)), i32x4.lt_s(v128.load(high, 16), i32x4.splat(to)));
+  return !v128.any_true(v128.or(below, above));
+}
+
+function forbidOutside(r0: i32, from: i32, n: i32): void {
+  const low = rowLow + (<usize>r0 << 2), high = rowHigh + (<usize>r0 << 2);
+  const lowA = v128.load(low), lowB = v128.load(low, 16), highA = v128.load(high), highB = v128.load(high, 16);
+  const forbidden = f32x4.splat(-Infinity);
+  let j = i32x4.splat(from);
+  const end = cells + <usize>n * CELLS;
+  for (let c = cells; c < end; c += CELLS) {
+    const a = v128.and(i32x4.ge_s(j, lowA), i32x4.lt_s(j, highA));
+    const b = v128.and(i32x4.ge_s(j, lowB), i32x4.lt_s(j, highB));
+    v128.store(c, v128.bitselect(v128.load(c), forbidden, a));
+    v128.store(c, v128.bitselect(v128.load(c, 16), forbidden, b), 16);
+    j = i32x4.add(j, i32x4.splat(1));
+  }
+}
+
+/** keepCells[j][r] = 1/(1−rate) where dropout keeps the cell, else 0, for keys [from, to). */
+export function dropoutCells(args: usize, chunk: i32, r0: i32, valid: i32, from: i32, to: i32): void {
+  if (dropMode == 2) return keepMaskCells(args, chunk + r0, valid, from, to);
+  const threshold = i32x4.splat(dropThreshold);
+  const factor = f32x4.splat(dropScale);
+  const rows = i32x4.add(i32x4.splat(chunk + r0), i32x4(0, 1, 2, 3));
+  const halves: usize = valid > 4 ? 2 : 1;
+  for (let j = from; j < to; ) {
+    const place = <u32>(j + keyOffset);
+    const word = place & 3;
+    const count = min(4 - word, to - j);
+    for (let half: usize = 0; half < halves; half++) {
+      philox4(place >> 2, i32x4.add(rows, i32x4.splat(<i32>half * 4)), head, batch, seedLow, seedHigh, words);
+      let c = keepCells + <usize>(j - from) * CELLS + half * 16;
+      for (let w = word; w < word + count; w++) {
+        const u = i32x4.shr_u(v128.load(words + (<usize>w << 4)), 8);
+        v128.store(c, v128.and(factor, i32x4.ge_s(u, threshold)));
+        c += CELLS;
+      }
+    }
+    j += count;
+  }
+}
+
+function keepMaskCells(args: usize, row: i32, valid: i32, from: i32, to: i32): void {
+  const stride: usize = argU(args, 51), step: usize = argU(args, 52);
+  for (let r = 0; r < 8; r++) {
+    let at = keep + <usize>(row + min(r, valid - 1)) * stride + <usize>from * step;
+    let c = keepCells + (<usize>r << 2);
+    for (let j = from; j < to; j++) {
+      store<f32>(c, load<u8>(at) ? dropScale : 0);
+      c += CELLS;
+      at += step;
+    }
+  }
+}

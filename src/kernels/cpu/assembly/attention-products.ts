@@ -1,0 +1,340 @@
+// The inner products of attention on groups of 8 query rows. A group's cells lie as [key][8 rows], rows in lanes:
+// maxima, sums and random words are then vertical, and both operands of every product are read as they lie.
+//   packRows   x [8][D]            -> xT [D][8]
+//   scoreTile  xT [D][8], y [n][D] -> s [n][8]      s[j][r] = Σ_d x[r][d]·y[j][d], d ascending
+//   rowProduct p [n][8], y [n][C]  -> c [8][C]      c[r]    = f[r]·c[r] + Σ_j p[j][r]·y[j], j ascending
+//   keyProduct p [n][8] by groups, x [rows][C] -> c [n][C]   c[j] += Σ_r p[j][r]·x[r], r ascending
+// A forbidden cell's p is −0 (sign bit set; allowed cells are >= +0): multiplied by a finite number it changes
+// nothing. A block whose result is not finite is done again cell by cell, leaving the forbidden cells out.
+import { fma4 } from './simd';
+
+// @ts-ignore: decorator
+@inline export const GROUP: i32 = 8;
+/** Bytes of one key's cells in a group. */
+// @ts-ignore: decorator
+@inline export const CELLS: usize = 32;
+
+/** Transposes `rows` (1..8) rows of `width` floats into xT [width][8], times `factor`; missing rows are 0. */
+export function packRows(x: usize, stride: usize, rows: i32, width: i32, factor: f32, out: usize): void {
+  const f = f32x4.splat(factor);
+  for (let half = 0; half < 2; half++) {
+    const count = rows - half * 4;
+    const from = x + <usize>(half * 4) * stride;
+    const to = out + <usize>half * 16;
+    if (count <= 0) {
+      for (let d = 0; d < width; d++) v128.store(to + <usize>d * CELLS, f32x4.splat(0));
+      continue;
+    }
+    if (count >= 4) packFour(from, from + stride, from + 2 * stride, from + 3 * stride, width, f, to);
+    else packFew(from, stride, count, width, factor, to);
+  }
+}
+
+function packFour(r0: usize, r1: usize, r2: usize, r3: usize, width: i32, f: v128, to: usize): void {
+  let d = 0;
+  for (; d + 4 <= width; d += 4) {
+    const a = v128.load(r0);
+    const b = v128.load(r1);
+    const c = v128.load(r2);
+    const e = v128.load(r3);
+    const ab0 = v128.shuffle<f32>(a, b, 0, 4, 1, 5);
+    const ab1 = v128.shuffle<f32>(a, b, 2, 6, 3, 7);
+    const ce0 = v128.shuffle<f32>(c, e, 0, 4, 1, 5);
+    const ce1 = v128.shuffle<f32>(c, e, 2, 6, 3, 7);
+    v128.store(to, f32x4.mul(v128.shuffle<i64>(ab0, ce0, 0, 2), f));
+    v128.store(to, f32x4.mul(v128.shuffle<i64>(ab0, ce0, 1, 3), f), 32);
+    v128.store(to, f32x4.mul(v128.shuffle<i64>(ab1, ce1, 0, 2), f), 64);
+    v128.store(to, f32x4.mul(v128.shuffle<i64>(ab1, ce1, 1, 3), f), 96);
+    r0 += 16;
+    r1 += 16;
+    r2 += 16;
+    r3 += 16;
+    to += 4 * CELLS;
+  }
+  for (; d < width; d++) {
+    let v = f32x4.splat(load<f32>(r0));
+    v = f32x4.replace_lane(v, 1, load<f32>(r1));
+    v = f32x4.replace_lane(v, 2, load<f32>(r2));
+    v = f32x4.replace_lane(v, 3, load<f32>(r3));
+    v128.store(to, f32x4.mul(v, f));
+    r0 += 4;
+    r1 += 4;
+    r2 += 4;
+    r3 += 4;
+    to += CELLS;
+  }
+}
+
+function packFew(from: usize, stride: usize, count: i32, width: i32, factor: f32, to: usize): void {
+  for (let d = 0; d < width; d++) {
+    v128.store(to, f32x4.splat(0));
+    for (let r = 0; r < count; r++) store<f32>(to + (<usize>r << 2), load<f32>(from + <usize>r * stride) * factor);
+    from += 4;
+    to += CELLS;
+  }
+}
+
+/** s[j][r] for j < n; s is written up to the next multiple of 4 keys (copies of the last key). */
+export function scoreTile(xT: usize, width: i32, y: usize, stride: usize, n: i32, s: usize): void {
+  let j = 0;
+  for (; j + 4 <= n; j += 4) {
+    dots(xT, width, y, y + stride, y + 2 * stride, y + 3 * stride, s);
+    y += 4 * stride;
+    s += 4 * CELLS;
+  }
+  const left = n - j;
+  if (left > 0) dots(xT, width, y, y + (left > 1 ? stride : 0), y + (left > 2 ? 2 * stride : 0), y, s);
+}
+
+function dots(xT: usize, width: i32, y0: usize, y1: usize, y2: usize, y3: usize, s: usize): void {
+  let a0 = f32x4.splat(0), a1 = f32x4.splat(0), a2 = f32x4.splat(0), a3 = f32x4.splat(0);
+  let b0 = f32x4.splat(0), b1 = f32x4.splat(0), b2 = f32x4.splat(0), b3 = f32x4.splat(0);
+  const end = xT + <usize>width * CELLS;
+  while (xT < end) {
+    const a = v128.load(xT);
+    const b = v128.load(xT, 16);
+    let t = v128.load_splat<u32>(y0);
+    a0 = fma4(a, t, a0);
+    b0 = fma4(b, t, b0);
+    t = v128.load_splat<u32>(y1);
+    a1 = fma4(a, t, a1);
+    b1 = fma4(b, t, b1);
+    t = v128.load_splat<u32>(y2);
+    a2 = fma4(a, t, a2);
+    b2 = fma4(b, t, b2);
+    t = v128.load_splat<u32>(y3);
+    a3 = fma4(a, t, a3);
+    b3 = fma4(b, t, b3);
+    xT += CELLS;
+    y0 += 4;
+    y1 += 4;
+    y2 += 4;
+    y3 += 4;
+  }
+  v128.store(s, a0);
+  v128.store(s, b0, 16);
+  v128.store(s, a1, 32);
+  v128.store(s, b1, 48);
+  v128.store(s, a2, 64);
+  v128.store(s, b2, 80);
+  v128.store(s, a3, 96);
+  v128.store(s, b3, 112);
+}
+
+/**
+ * c [8][width], of which `valid` rows are wanted, = factor∘c + pᵀ·y over n keys; `factor` points at 8 floats, or is 0 where c starts from nothing.
+ * width is a multiple of 8 (staged otherwise). `marks` is what must be added to a cell's address to find its sign mark.
+ */
+export function rowProduct(
+  p: usize, marks: usize, n: i32, y: usize, yRow: usize, c: usize, cRow: usize, width: i32, factor: usize, valid: i32,
+): void {
+  const halves: usize = valid > 4 ? 2 : 1;
+  for (let half: usize = 0; half < halves; half++) {
+    const f = factor ? factor + half * 16 : 0;
+    const ph = p + half * 16;
+    const ch = c + half * 4 * cRow;
+    for (let x: usize = 0; x < <usize>width * 4; x += 32) {
+      if (!rowBlock(ph, n, y + x, yRow, ch + x, cRow, f)) rowBlockByCell(ph, marks, n, y + x, yRow, ch + x, cRow, f);
+    }
+  }
+}
+
+/** 4 rows × 8 columns; returns false, storing nothing, if any result is not finite. */
+function rowBlock(p: usize, n: i32, y: usize, yRow: usize, c: usize, cRow: usize, factor: usize): bool {
+  let a0 = f32x4.splat(0), a1 = f32x4.splat(0), a2 = f32x4.splat(0), a3 = f32x4.splat(0);
+  let b0 = f32x4.splat(0), b1 = f32x4.splat(0), b2 = f32x4.splat(0), b3 = f32x4.splat(0);
+  const c1 = c + cRow, c2 = c1 + cRow, c3 = c2 + cRow;
+  if (factor) {
+    let f = v128.load_splat<u32>(factor);
+    a0 = f32x4.mul(v128.load(c), f);
+    b0 = f32x4.mul(v128.load(c, 16), f);
+    f = v128.load_splat<u32>(factor, 4);
+    a1 = f32x4.mul(v128.load(c1), f);
+    b1 = f32x4.mul(v128.load(c1, 16), f);
+    f = v128.load_splat<u32>(factor, 8);
+    a2 = f32x4.mul(v128.load(c2), f);
+    b2 = f32x4.mul(v128.load(c2, 16), f);
+    f = v128.load_splat<u32>(factor, 12);
+    a3 = f32x4.mul(v128.load(c3), f);
+    b3 = f32x4.mul(v128.load(c3, 16), f);
+  }
+  const end = p + <usize>n * CELLS;
+  while (p < end) {
+    const ya = v128.load(y);
+    const yb = v128.load(y, 16);
+    let t = v128.load_splat<u32>(p);
+    a0 = fma4(t, ya, a0);
+    b0 = fma4(t, yb, b0);
+    t = v128.load_splat<u32>(p, 4);
+    a1 = fma4(t, ya, a1);
+    b1 = fma4(t, yb, b1);
+    t = v128.load_splat<u32>(p, 8);
+    a2 = fma4(t, ya, a2);
+    b2 = fma4(t, yb, b2);
+    t = v128.load_splat<u32>(p, 12);
+    a3 = fma4(t, ya, a3);
+    b3 = fma4(t, yb, b3);
+    p += CELLS;
+    y += yRow;
+  }
+  if (!allFinite(a0, a1, a2, a3, b0, b1, b2, b3)) return false;
+  v128.store(c, a0);
+  v128.store(c, b0, 16);
+  v128.store(c1, a1);
+  v128.store(c1, b1, 16);
+  v128.store(c2, a2);
+  v128.store(c2, b2, 16);
+  v128.store(c3, a3);
+  v128.store(c3, b3, 16);
+  return true;
+}
+
+// @ts-ignore: decorator
+@inline function allFinite(a: v128, b: v128, c: v128, d: v128, e: v128, f: v128, g: v128, h: v128): bool {
+  const zero = f32x4.splat(0); // 0·x is 0 for a finite x, else NaN; NaN stays NaN in a sum
+  let s = f32x4.add(f32x4.mul(a, zero), f32x4.mul(b, zero));
+  s = f32x4.add(s, f32x4.add(f32x4.mul(c, zero), f32x4.mul(d, zero)));
+  s = f32x4.add(s, f32x4.add(f32x4.mul(e, zero), f32x4.mul(f, zero)));
+  s = f32x4.add(s, f32x4.add(f32x4.mul(g, zero), f32x4.mul(h, zero)));
+  return v128.any_true(f32x4.ne(s, s)) == 0;
+}
+
+/** The same sums in the same order; cells marked as forbidden are left out. */
+function rowBlockByCell(
+  p: usize, marks: usize, n: i32, y: usize, yRow: usize, c: usize, cRow: usize, factor: usize,
+): void {
+  for (let r: usize = 0; r < 4; r++) {
+    let a = f32x4.splat(0), b = f32x4.splat(0);
+    const to = c + r * cRow;
+    if (factor) {
+      const f = v128.load_splat<u32>(factor + (r << 2));
+      a = f32x4.mul(v128.load(to), f);
+      b = f32x4.mul(v128.load(to, 16), f);
+    }
+    for (let j = 0; j < n; j++) {
+      const cell = p + <usize>j * CELLS + (r << 2);
+      if (load<i32>(cell + marks) == <i32>0x80000000) continue;
+      const t = v128.load_splat<u32>(cell);
+      const from = y + <usize>j * yRow;
+      a = fma4(t, v128.load(from), a);
+      b = fma4(t, v128.load(from, 16), b);
+    }
+    v128.store(to, a);
+    v128.store(to, b, 16);
+  }
+}
+
+/**
+ * c [4][width] += Σ over rows [from, to) of p[r >> 3][0..3][r & 7] · x[r], for four keys whose cells start at p in
+ * the first group; groups lie `groupBytes` apart; from is a multiple of 8.
+ */
+export function keyProduct(
+  p: usize, marks: usize, groupBytes: usize, from: i32, to: i32, x: usize, xRow: usize, c: usize, cRow: usize, width: i32,
+): void {
+  p += <usize>(from >> 3) * groupBytes;
+  x += <usize>from * xRow;
+  const rows = to - from;
+  for (let i: usize = 0; i < <usize>width * 4; i += 32) {
+    if (!keyBlock(p, groupBytes, rows, x + i, xRow, c + i, cRow)) {
+      keyBlockByCell(p, marks, groupBytes, rows, x + i, xRow, c + i, cRow);
+    }
+  }
+}
+
+function keyBlock(p: usize, groupBytes: usize, rows: i32, x: usize, xRow: usize, c: usize, cRow: usize): bool {
+  const c1 = c + cRow, c2 = c1 + cRow, c3 = c2 + cRow;
+  let a0 = v128.load(c), a1 = v128.load(c1), a2 = v128.load(c2), a3 = v128.load(c3);
+  let b0 = v128.load(c, 16), b1 = v128.load(c1, 16), b2 = v128.load(c2, 16), b3 = v128.load(c3, 16);
+  while (rows > 0) {
+    const end = p + (<usize>min(rows, GROUP) << 2);
+    const next = p + groupBytes;
+    while (p < end) {
+      const xa = v128.load(x);
+      const xb = v128.load(x, 16);
+      let t = v128.load_splat<u32>(p);
+      a0 = fma4(t, xa, a0);
+      b0 = fma4(t, xb, b0);
+      t = v128.load_splat<u32>(p, 32);
+      a1 = fma4(t, xa, a1);
+      b1 = fma4(t, xb, b1);
+      t = v128.load_splat<u32>(p, 64);
+      a2 = fma4(t, xa, a2);
+      b2 = fma4(t, xb, b2);
+      t = v128.load_splat<u32>(p, 96);
+      a3 = fma4(t, xa, a3);
+      b3 = fma4(t, xb, b3);
+      p += 4;
+      x += xRow;
+    }
+    p = next;
+    rows -= GROUP;
+  }
+  if (!allFinite(a0, a1, a2, a3, b0, b1, b2, b3)) return false;
+  v128.store(c, a0);
+  v128.store(c, b0, 16);
+  v128.store(c1, a1);
+  v128.store(c1, b1, 16);
+  v128.store(c2, a2);
+  v128.store(c2, b2, 16);
+  v128.store(c3, a3);
+  v128.store(c3, b3, 16);
+  return true;
+}
+
+function keyBlockByCell(
+  p: usize, marks: usize, groupBytes: usize, rows: i32, x: usize, xRow: usize, c: usize, cRow: usize,
+): void {
+  for (let j: usize = 0; j < 4; j++) {
+    const to = c + j * cRow;
+    let a = v128.load(to), b = v128.load(to, 16);
+    for (let r = 0; r < rows; r++) {
+      const cell = p + <usize>(r >> 3) * groupBytes + j * CELLS + (<usize>(r & 7) << 2);
+      if (load<i32>(cell + marks) == <i32>0x80000000) continue;
+      const t = v128.load_splat<u32>(cell);
+      const from = x + <usize>r * xRow;
+      a = fma4(t, v128.load(from), a);
+      b = fma4(t, v128.load(from, 16), b);
+    }
+    v128.store(to, a);
+    v128.store(to, b, 16);
+  }
+}
+
+/** Rows as the products read them: where they lie if width is a multiple of 8, else a copy padded with zeros. */
+export function stageRows(x: usize, stride: usize, rows: i32, width: i32, copy: usize): usize {
+  if ((width & 7) == 0) return x;
+  const padded = <usize>((width + 7) & ~7) * 4;
+  for (let r = 0; r < rows; r++) {
+    const to = copy + <usize>r * padded;
+    v128.store(to + padded - 32, f32x4.splat(0));
+    v128.store(to + padded - 16, f32x4.splat(0));
+    memory.copy(to, x + <usize>r * stride, <usize>width * 4);
+  }
+  return copy;
+}
+
+/** Row stride in bytes of what stageRows returned. */
+// @ts-ignore: decorator
+@inline export function stagedStride(stride: usize, width: i32): usize {
+  return (width & 7) == 0 ? stride : <usize>((width + 7) & ~7) * 4;
+}
+
+/** to = from·factor, or to += from·factor: one row of `width` floats. */
+export function writeRow(from: usize, to: usize, width: i32, factor: f32, add: bool): void {
+  const f = f32x4.splat(factor);
+  let d = 0;
+  for (; d + 4 <= width; d += 4) {
+    let v = f32x4.mul(v128.load(from), f);
+    if (add) v = f32x4.add(v128.load(to), v);
+    v128.store(to, v);
+    from += 16;
+    to += 16;
+  }
+  for (; d < width; d++) {
+    let v = load<f32>(from) * factor;
+    if (add) v += load<f32>(to);
+    store<f32>(to, v);
+    from += 4;
+    to += 4;
+  }
+}

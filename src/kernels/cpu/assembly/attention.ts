@@ -1,0 +1,183 @@
+// Attention forward in O(N) memory, after Milakov & Gimelshein (online softmax) and Dao et al. (FlashAttention):
+// output [Lq,Dv], rowMax, rowSum and logSumExp [Lq] of each (batch, head), with every option of the contract; and
+// attentionWeights, which recomputes any tile of weights from rowMax and rowSum.
+//
+// Part: `perPart` consecutive units; unit = (batch, head, chunk of 64 query rows), chunks fastest. Within a unit, key
+// tiles of 64 ascend; within a tile, groups of 8 rows. Sums run over d, over j within a tile, then over tiles:
+// the order follows from lengths alone. rowMax and rowSum include the sink:
+//   rowMax = max(sink, max_j score)    rowSum = exp(sink − rowMax) + Σ_j exp(score − rowMax)
+// An empty row has rowMax −∞ and rowSum 0, or the sink and 1.
+import { argU } from './runtime';
+import { expScore, expScore4, logScore } from './attention-math';
+import { CELLS, GROUP, packRows, rowProduct, stageRows, stagedStride, writeRow } from './attention-products';
+import { dropoutCells, packScale, scoreCells } from './attention-cells';
+import {
+  address, B, CHUNK, D, Dv, H, LOWEST, Lq, SHARED_SLOTS, TILE, batch, boundRows, cells, decode, dropMode, firstKey, head, keepCells,
+  lastKey, q, qRow, queryStart, rowAux, rowMax, rowSum, scratchRest, selectPair, sink, statAt, v, vRow,
+} from './attention-state';
+
+// The forward's own scratch.
+let queryT: usize = 0; // [groups][D][8]
+let sums: usize = 0; // [CHUNK][padded Dv]
+let sumRow: usize = 0;
+let valueCopy: usize = 0; // [TILE][padded Dv] where Dv is not a multiple of 8
+
+function layOut(): void {
+  sumRow = <usize>((Dv + 7) & ~7) * 4;
+  sums = scratchRest;
+  queryT = sums + <usize>CHUNK * sumRow;
+  valueCopy = queryT + <usize>D * CHUNK * 4;
+}
+
+export function attentionForward(args: usize, part: u32): void {
+  decode(args);
+  layOut();
+  const chunks = <u32>(argU(args, 15) + CHUNK - 1) / CHUNK;
+  const perPart = argU(args, 58);
+  const end = min((part + 1) * perPart, <u32>B * H * chunks);
+  let pair: u32 = 0xffffffff;
+  for (let unit = part * perPart; unit < end; unit++) {
+    const own = unit / chunks;
+    if (own != pair) {
+      pair = own;
+      selectPair(args, pair / H, pair % H);
+    }
+    const from = <i32>(unit % chunks) * CHUNK;
+    if (from < Lq) forwardChunk(args, from, min(CHUNK, Lq - from));
+  }
+}
+
+function forwardChunk(args: usize, from: i32, rows: i32): void {
+  startRows(from, rows);
+  const first = firstKey(0, rows), last = lastKey(0, rows);
+  for (let tile = first & ~(TILE - 1); tile < last; tile += TILE) {
+    const tileEnd = min(tile + TILE, last);
+    const values = stageRows(v + <usize>tile * vRow, vRow, tileEnd - tile, Dv, valueCopy);
+    for (let r0 = 0; r0 < rows; r0 += GROUP) {
+      const valid = min(GROUP, rows - r0);
+      // Keys nobody in the group may attend to are left out, in whole steps of 4 from the tile's start.
+      const a = max(tile, firstKey(r0, valid) & ~3), b = min(tileEnd, lastKey(r0, valid));
+      if (a < b) forwardGroup(args, from, r0, valid, a, b, values + <usize>(a - tile) * stagedStride(vRow, Dv));
+    }
+  }
+  for (let r = 0; r < rows; r++) finishRow(args, from + r, r);
+}
+
+function startRows(from: i32, rows: i32): void {
+  boundRows(from, rows);
+  for (let r = 0; r < rows; r += GROUP) {
+    packRows(q + <usize>(from + r) * qRow, qRow, min(GROUP, rows - r), D, packScale(), queryT + <usize>(r * D) * 4);
+  }
+  for (let r: usize = 0; r < <usize>CHUNK * 4; r += 16) {
+    v128.store(rowMax + r, f32x4.splat(-Infinity));
+    v128.store(rowSum + r, f32x4.splat(0));
+  }
+  memory.fill(sums, 0, ((<usize>rows + 7) & ~7) * sumRow);
+}
+
+/** One group of rows against keys [a, b) of a tile: scores, softmax, dropout, values. */
+function forwardGroup(args: usize, from: i32, r0: i32, valid: i32, a: i32, b: i32, values: usize): void {
+  const n = b - a;
+  scoreCells(args, queryT + <usize>(r0 * D) * 4, from, r0, valid, a, b, false);
+  const offset = <usize>r0 << 2;
+  softmaxCells(n, offset);
+  if (valid > 4) softmaxCells(n, offset + 16);
+  if (dropMode) {
+    dropoutCells(args, from, r0, valid, a, b);
+    const end = cells + <usize>n * CELLS;
+    for (let c = cells; c < end; c += 16) v128.store(c, f32x4.mul(v128.load(c), v128.load(c - cells + keepCells)));
+  }
+  rowProduct(cells, 0, n, values, stagedStride(vRow, Dv), sums + <usize>r0 * sumRow, sumRow, Dv, rowAux + offset, valid);
+}
+
+/** Four rows' cells become exp(score − max), forbidden ones −0; brings maximum, sum and rescale factor up to date. */
+function softmaxCells(n: i32, offset: usize): void {
+  const from = cells + (offset & 16);
+  const end = from + <usize>n * CELLS;
+  const before = v128.load(rowMax + offset);
+  let most = before;
+  for (let c = from; c < end; c += CELLS) most = f32x4.pmax(most, v128.load(c));
+  const none = f32x4.splat(-Infinity);
+  const base = v128.bitselect(f32x4.splat(0), most, f32x4.eq(most, none));
+  const factor = expScore4(f32x4.sub(before, base));
+  let sum = f32x4.splat(0);
+  for (let c = from; c < end; c += CELLS) {
+    const s = v128.load(c);
+    const p = expScore4(f32x4.sub(s, base));
+    sum = f32x4.add(sum, p);
+    v128.store(c, v128.or(p, v128.and(f32x4.eq(s, none), i32x4.splat(0x80000000))));
+  }
+  v128.store(rowMax + offset, most);
+  v128.store(rowSum + offset, f32x4.add(f32x4.mul(v128.load(rowSum + offset), factor), sum));
+  v128.store(rowAux + offset, factor);
+}
+
+/** Adds the sink, divides by the sum and writes the row and its statistics. */
+function finishRow(args: usize, i: i32, r: i32): void {
+  let most = load<f32>(rowMax + (<usize>r << 2)), sum = load<f32>(rowSum + (<usize>r << 2));
+  const to: usize = address(args, SHARED_SLOTS) + outBatch(args) + <usize>i * address(args, SHARED_SLOTS + 3);
+  const from = sums + <usize>r * sumRow;
+  if (most <= LOWEST && sum == sum) {
+    // Empty: all scores are −∞ or forbidden.
+    memory.fill(to, 0, <usize>Dv * 4);
+    most = sink;
+    sum = sink == -Infinity ? 0 : 1;
+  } else {
+    let factor: f32 = 1;
+    if (sink != -Infinity) {
+      const top = max(most, sink);
+      factor = expScore(most - top);
+      sum = sum * factor + expScore(sink - top);
+      most = top;
+    }
+    writeRow(from, to, Dv, factor / sum, false);
+  }
+  store<f32>(statAt(address(args, 55), i), most);
+  store<f32>(statAt(address(args, 56), i), sum);
+  store<f32>(statAt(address(args, 57), i), sum == 0 ? -Infinity : sink == most && sum == 1 ? sink : most + logScore(sum));
+}
+
+function outBatch(args: usize): usize {
+  const b = argU(args, 53) ? <usize>queryStart * address(args, SHARED_SLOTS + 3) : <usize>batch * address(args, SHARED_SLOTS + 1);
+  return b + <usize>head * address(args, SHARED_SLOTS + 2);
+}
+
+/**
+ * Weights of rows [from, to) and keys [first, last) of one (batch, head), [to − from, last − first]: the forward's
+ * exp(score − rowMax)/rowSum, before dropout, 0 where forbidden. Part: 64 rows. Slots after the shared ones: out,
+ * batch, head, from, to, first, last.
+ */
+export function attentionWeights(args: usize, part: u32): void {
+  decode(args);
+  layOut();
+  selectPair(args, argU(args, SHARED_SLOTS + 1), argU(args, SHARED_SLOTS + 2));
+  const start = <i32>argU(args, SHARED_SLOTS + 3) + <i32>part * CHUNK;
+  const rows = min(CHUNK, <i32>argU(args, SHARED_SLOTS + 4) - start);
+  const first = <i32>argU(args, SHARED_SLOTS + 5), last = <i32>argU(args, SHARED_SLOTS + 6);
+  const outRow = <usize>(last - first) * 4;
+  const out: usize = address(args, SHARED_SLOTS) + <usize>part * <usize>CHUNK * outRow;
+  memory.fill(out, 0, <usize>rows * outRow);
+  startRows(start, rows);
+  for (let r0 = 0; r0 < rows; r0 += GROUP) {
+    const valid = min(GROUP, rows - r0);
+    const low = max(first, firstKey(r0, valid)), high = min(last, lastKey(r0, valid));
+    for (let a = low; a < high; a += TILE) {
+      const b = min(a + TILE, high);
+      scoreCells(args, queryT + <usize>(r0 * D) * 4, start, r0, valid, a, b, false);
+      for (let r = 0; r < valid; r++) {
+        writeWeights(args, start + r0 + r, r, b - a, out + <usize>(r0 + r) * outRow + (<usize>(a - first) << 2));
+      }
+    }
+  }
+}
+
+function writeWeights(args: usize, i: i32, r: i32, n: i32, to: usize): void {
+  const most = load<f32>(statAt(address(args, 55), i)), sum = load<f32>(statAt(address(args, 56), i));
+  if (sum == 0) return;
+  let c = cells + (<usize>r << 2);
+  for (let j = 0; j < n; j++) {
+    const s = load<f32>(c);
+    if (s != -Infinity) store<f32>(to + (<usize>j << 2), expScore(s - most) / sum);
+    c += CELLS;
+  }
+}

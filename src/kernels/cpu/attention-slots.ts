@@ -1,0 +1,90 @@
+// Argument slots of the attention kernels. The shared ones come first; assembly/attention-state.ts reads them by number.
+// Strides are in bytes; pointers of absent operands are 0.
+
+const operand = <N extends string>(name: N) =>
+  ({ [name]: 'u', [`${name}Batch`]: 'u', [`${name}Head`]: 'u', [`${name}Row`]: 'u' }) as {
+    readonly [slot in N | `${N}Batch` | `${N}Head` | `${N}Row`]: 'u';
+  };
+
+/** Strides over [B,H,Lq,Lk]. */
+const cells = <N extends string>(name: N) =>
+  ({ ...operand(name), [`${name}Key`]: 'u' }) as {
+    readonly [slot in N | `${N}Batch` | `${N}Head` | `${N}Row` | `${N}Key`]: 'u';
+  };
+
+/** Slots 0 to 59 of every attention kernel. */
+export const ATTENTION_SLOTS = {
+  ...operand('q'),
+  ...operand('k'),
+  ...operand('v'),
+  B: 'u',
+  H: 'u',
+  Hkv: 'u',
+  Lq: 'u',
+  Lk: 'u',
+  D: 'u',
+  Dv: 'u',
+  scale: 'f',
+  softcap: 'f',
+  causal: 'u',
+  windowLeft: 'u',
+  windowRight: 'u',
+  offset: 'u',
+  offsets: 'u',
+  /** 1: the diagonal is keyLengths[b] (or Lk) − Lq. */
+  lowerRight: 'u',
+  keyLengths: 'u',
+  ...cells('mask'),
+  ...cells('bias'),
+  alibi: 'u',
+  alibiBatch: 'u',
+  alibiHead: 'u',
+  sinks: 'u',
+  /** 0 none, 1 Philox, 2 keep mask. */
+  dropMode: 'u',
+  /** Keep where a word's upper 24 bits reach this. */
+  dropThreshold: 'u',
+  dropScale: 'f',
+  seedLow: 'u',
+  seedHigh: 'u',
+  keyOffset: 'u',
+  ...cells('keep'),
+  cuQ: 'u',
+  cuK: 'u',
+  rowMax: 'u',
+  rowSum: 'u',
+  logSumExp: 'u',
+  /** Units of work per part. */
+  perPart: 'u',
+  reserved: 'u',
+} as const;
+
+const output = operand('output');
+const gradients = { ...output, ...operand('dOutput'), delta: 'u' } as const;
+
+export const ATTENTION_KERNELS = {
+  attentionForward: { ...ATTENTION_SLOTS, ...output },
+  attentionWeights: {
+    ...ATTENTION_SLOTS,
+    out: 'u',
+    batch: 'u',
+    head: 'u',
+    from: 'u',
+    to: 'u',
+    first: 'u',
+    last: 'u',
+  },
+  attentionDelta: { ...ATTENTION_SLOTS, ...gradients, dLogSumExp: 'u' },
+  attentionSinks: { ...ATTENTION_SLOTS, ...gradients, dSinks: 'u' },
+  attentionBackward: {
+    ...ATTENTION_SLOTS,
+    ...gradients,
+    ...operand('dq'),
+    ...operand('dk'),
+    ...operand('dv'),
+    dBias: 'u',
+    mode: 'u',
+    batches: 'u',
+    heads: 'u',
+  },
+} as const;
