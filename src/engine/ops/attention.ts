@@ -22,8 +22,8 @@ export interface Cells {
 }
 
 export type AttentionDropout =
-  | { rate: number; /** Whole number below 2^53. */ seed: number; keyOffset?: number }
-  | { rate: number; /** bool: true keeps. */ keep: Cells };
+  | { rate: number /** Whole number below 2^53. */; seed: number; keyOffset?: number }
+  | { rate: number /** bool: true keeps. */; keep: Cells };
 
 export interface AttentionCall {
   q: Operand;
@@ -191,7 +191,13 @@ function inputGradients(engine: Engine, call: AttentionCall, base: Base, wants: 
   const shares = B > 1 && !call.packed && [call.k, call.v].some((x) => x.batch === 0);
   const batches = shares ? B : 1;
   const heads = Hkv > 0 ? H / Hkv : 1;
-  const run = (mode: number, targets: AttentionWants, units: number, work: number, owner: [number, number]) => {
+  const run = (
+    mode: number,
+    targets: AttentionWants,
+    units: number,
+    work: number,
+    owner: [number, number],
+  ) => {
     if (units === 0) return;
     const perPart = unitsPerPart(units, work);
     const slots = {
@@ -205,7 +211,11 @@ function inputGradients(engine: Engine, call: AttentionCall, base: Base, wants: 
       batches: owner[0],
       heads: owner[1],
     };
-    engine.run('attentionBackward', slots as KernelArguments<'attentionBackward'>, Math.ceil(units / perPart));
+    engine.run(
+      'attentionBackward',
+      slots as KernelArguments<'attentionBackward'>,
+      Math.ceil(units / perPart),
+    );
   };
   if (B === 0 || H === 0) return;
   const owners = (B / batches) * Hkv;
@@ -285,13 +295,15 @@ function range(name: string, [from, to]: readonly [number, number], end: number)
 
 function check({ q, k, v, H, Hkv, D, Dv }: AttentionCall): void {
   for (const [name, width] of [['D', D] as const, ['Dv', Dv] as const]) {
-    if (!(width >= 1 && width <= 512)) throw new ShapeError(`attention: ${name} is ${width}, expected 1 to 512`);
+    if (!(width >= 1 && width <= 512))
+      throw new ShapeError(`attention: ${name} is ${width}, expected 1 to 512`);
   }
   if (H > 0 && (Hkv === 0 || H % Hkv !== 0)) {
     throw new ShapeError(`attention: q has ${H} heads, not a multiple of k's ${Hkv}`);
   }
   for (const [name, { tensor }] of Object.entries({ q, k, v })) {
-    if (tensor.dtype !== 'float32') throw new ShapeError(`attention: ${name} is ${tensor.dtype}, expected float32`);
+    if (tensor.dtype !== 'float32')
+      throw new ShapeError(`attention: ${name} is ${tensor.dtype}, expected float32`);
   }
 }
 
