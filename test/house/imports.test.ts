@@ -4,8 +4,19 @@ import { join, relative } from 'node:path';
 import { describe, expect, test } from 'vitest';
 
 const ROOMS = [
-  'tensor', 'attention', 'kernels', 'engine', 'map', 'autograd', 'nn', 'train', 'text', 'models', 'tasks',
-  'inspect', 'cli',
+  'tensor',
+  'attention',
+  'kernels',
+  'engine',
+  'map',
+  'autograd',
+  'nn',
+  'train',
+  'text',
+  'models',
+  'tasks',
+  'inspect',
+  'cli',
 ];
 const src = join(import.meta.dirname, '../../src');
 
@@ -25,7 +36,9 @@ function violations(): string[] {
   const room = (path: string) => relative(src, path).split('/')[0];
   return files(src).flatMap((file) =>
     imports(file)
-      .filter((target) => ROOMS.indexOf(room(target)) > ROOMS.indexOf(room(file)) && ROOMS.includes(room(file)))
+      .filter(
+        (target) => ROOMS.indexOf(room(target)) > ROOMS.indexOf(room(file)) && ROOMS.includes(room(file)),
+      )
       .map((target) => `${relative(src, file)} -> ${relative(src, target)}`),
   );
 }

@@ -14,9 +14,13 @@ const documents = [
 
 function deadLinks(document: string): string[] {
   const text = readFileSync(join(root, document), 'utf8');
-  const links = [...text.matchAll(/\]\(([^)#\s]+)(?:#[^)]*)?\)|(?:src|href)="([^"#]+)"/g)].map((m) => m[1] ?? m[2]);
+  const links = [...text.matchAll(/\]\(([^)#\s]+)(?:#[^)]*)?\)|(?:src|href)="([^"#]+)"/g)].map(
+    (m) => m[1] ?? m[2],
+  );
   const paths = [...text.matchAll(/`((?:src|test|bench|scripts|docs|models)\/[\w./*-]+)`/g)].map((m) => m[1]);
-  const local = links.filter((link) => !/^[a-z]+:/.test(link)).map((link) => join(root, dirname(document), link));
+  const local = links
+    .filter((link) => !/^[a-z]+:/.test(link))
+    .map((link) => join(root, dirname(document), link));
   const named = paths.filter((path) => !path.includes('*')).map((path) => join(root, path));
   return [...local, ...named].filter((path) => !existsSync(path)).map((path) => relative(root, path));
 }

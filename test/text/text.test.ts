@@ -2,7 +2,13 @@ import { existsSync, readFileSync } from 'node:fs';
 import { Tokenizer as LibraryTokenizer } from '@huggingface/tokenizers';
 import fc from 'fast-check';
 import { beforeAll, describe, expect, test } from 'vitest';
-import { aggregateByWord, loadTokenizer, splitWords, trainBpe } from '../../dist/text/index.js';
+import {
+  aggregateByWord,
+  cleanSentence,
+  loadTokenizer,
+  splitWords,
+  trainBpe,
+} from '../../dist/text/index.js';
 
 const small = [
   "Who's taking responsibility for the loss?",
@@ -170,6 +176,15 @@ describe('a file from outside', () => {
     expect(load).toThrow(message);
     expect(load).toThrow(expect.objectContaining({ code: 'FOVEA_FILE_FORMAT' }));
   });
+});
+
+test.each([
+  ['  a\t\u00a0b\r\n', 'a b'],
+  ['l\u2019e\u0301te\u0301\u202f!', "l'\u00e9t\u00e9 !"],
+  ['\ufeffsoft\u00adhyphen\u200b \u0007bell', 'softhyphen bell'],
+  ['\u200b \n', ''],
+])('cleaning %j gives %j', (text, expected) => {
+  expect(cleanSentence(text)).toBe(expected);
 });
 
 describe('words', () => {
