@@ -1,0 +1,277 @@
+// Reads the shapes of q, k and v: which dimension is which, and where each row lies. Refuses what does not fit.
+import { isFloat } from '../tensor/dtype.js';
+import { DTypeError, LimitError, ShapeError } from '../tensor/errors.js';
+import { formatShape, type HostTensor, hostTensor, sizeOf } from '../tensor/host.js';
+import type { CellTensor, Operand, RowLayout, StatisticLayout } from './problem.js';
+
+export type LayoutName = 'bhld' | 'blhd' | 'packed';
+
+/** Widths beyond it are refused: kernels keep a row in their registers and first-level cache. */
+export const MAX_WIDTH = 512;
+/** Counts of batch entries, heads, rows and keys fit an int32. */
+const MAX_COUNT = 2 ** 31 - 1;
+const MAX_BATCH = 2 ** 28;
+
+/** A tensor's dimensions, named. */
+interface Dimensions {
+  readonly lead: readonly number[];
+  readonly heads: number;
+  readonly length: number;
+  readonly width: number;
+}
+
+export interface Shapes {
+  readonly layout: LayoutName;
+  readonly lead: readonly number[];
+  readonly B: number;
+  readonly H: number;
+  readonly Hkv: number;
+  readonly Lq: number;
+  readonly Lk: number;
+  readonly D: number;
+  readonly Dv: number;
+  readonly q: Operand;
+  readonly k: Operand;
+  readonly v: Operand;
+  readonly output: RowLayout;
+  readonly statistics: StatisticLayout;
+}
+
+/** A tensor of one of attention's float dtypes. Throws DTypeError or ShapeError. */
+export function floatOperand(what: string, value: unknown, hint = ''): HostTensor {
+  const tensor = hostTensor(what, value);
+  if (!isFloat(tensor.dtype) || tensor.dtype === 'bfloat16') {
+    throw new DTypeError(`${what}: expected float32, float16 or float64, got ${tensor.dtype}${hint}`);
+  }
+  return tensor;
+}
+
+/** Shapes of an unpacked call. */
+export function readShapes(
+  op: string,
+  layout: 'bhld' | 'blhd',
+  q: HostTensor,
+  k: HostTensor,
+  v: HostTensor,
+): Shapes {
+  checkRanks(op, layout, q, k, v);
+  const [dq, dk, dv] = [q, k, v].map((tensor) => dimensions(layout, tensor.shape));
+  checkTogether(op, dq, dk, dv);
+  for (const [name, own] of [
+    ['k', dk],
+    ['v', dv],
+  ] as const)
+    checkLead(op, name, dq.lead, own.lead);
+  const B = sizeOf(`${op}: q`, dq.lead);
+  if (B > MAX_BATCH) throw new LimitError(`${op}: q has ${B} batch entries, at most ${MAX_BATCH} are served`);
+  const H = dq.heads;
+  const Lq = dq.length;
+  const outputShape = [...q.shape.slice(0, -1), dv.width];
+  sizeOf(`${op}: output`, outputShape);
+  const statisticShape = [[Lq], [H, Lq]][q.shape.length - 2] ?? [B, H, Lq];
+  return {
+    layout,
+    lead: dq.lead,
+    B,
+    H,
+    Hkv: dk.heads,
+    Lq,
+    Lk: dk.length,
+    D: dq.width,
+    Dv: dv.width,
+    q: { tensor: q, ...rowLayout(layout, q.shape, dq.lead) },
+    k: { tensor: k, ...rowLayout(layout, k.shape, dq.lead) },
+    v: { tensor: v, ...rowLayout(layout, v.shape, dq.lead) },
+    output: rowLayout(layout, outputShape, dq.lead),
+    statistics: { shape: statisticShape, offsets: multiples(B, H * Lq), head: Lq, row: 1 },
+  };
+}
+
+/** Shapes of a packed call: q [Tq,H,D], k [Tk,Hkv,D], v [Tk,Hkv,Dv]; sequences start at cu.q[b] and cu.k[b]. */
+export function readPackedShapes(
+  op: string,
+  q: HostTensor,
+  k: HostTensor,
+  v: HostTensor,
+  cu: { q: Int32Array; k: Int32Array },
+): Shapes {
+  for (const [name, tensor] of [
+    ['q', q],
+    ['k', k],
+    ['v', v],
+  ] as const) {
+    if (tensor.shape.length !== 3) {
+      throw new ShapeError(
+        `${op}: with cuSeqlens ${name} is [T,H,D], of rank 3, got shape ${formatShape(tensor.shape)}`,
+      );
+    }
+  }
+  const [dq, dk, dv] = [q, k, v].map((tensor) => dimensions('blhd', tensor.shape));
+  checkTogether(op, dq, dk, dv);
+  const H = dq.heads;
+  const starts = (tensor: HostTensor, cuSeqlens: Int32Array): Operand => ({
+    tensor,
+    ...packedLayout(tensor.shape, cuSeqlens),
+  });
+  const outputShape = [...q.shape.slice(0, -1), dv.width];
+  sizeOf(`${op}: output`, outputShape);
+  return {
+    layout: 'packed',
+    lead: [cu.q.length - 1],
+    B: cu.q.length - 1,
+    H,
+    Hkv: dk.heads,
+    Lq: longest(cu.q),
+    Lk: longest(cu.k),
+    D: dq.width,
+    Dv: dv.width,
+    q: starts(q, cu.q),
+    k: starts(k, cu.k),
+    v: starts(v, cu.k),
+    output: packedLayout(outputShape, cu.q),
+    statistics: { shape: [q.shape[0], H], offsets: scaled(cu.q, H), head: 1, row: H },
+  };
+}
+
+function checkRanks(op: string, layout: 'bhld' | 'blhd', q: HostTensor, k: HostTensor, v: HostTensor): void {
+  const rank = q.shape.length;
+  const least = layout === 'bhld' ? 2 : 3;
+  if (rank < least) {
+    const expected = layout === 'bhld' ? '[Lq,D] or more dimensions' : '[L,H,D] or more dimensions';
+    throw new ShapeError(`${op}: q in layout '${layout}' is ${expected}, got shape ${formatShape(q.shape)}`);
+  }
+  for (const [name, tensor] of [
+    ['k', k],
+    ['v', v],
+  ] as const) {
+    if (tensor.shape.length !== rank) {
+      throw new ShapeError(
+        `${op}: ${name} has rank ${tensor.shape.length}, expected q's ${rank} (shape ${formatShape(tensor.shape)})`,
+      );
+    }
+  }
+}
+
+function dimensions(layout: 'bhld' | 'blhd', shape: readonly number[]): Dimensions {
+  const lead = shape.slice(0, -3);
+  const width = shape.at(-1)!;
+  if (layout === 'blhd') return { lead, heads: shape.at(-2)!, length: shape.at(-3)!, width };
+  return { lead, heads: shape.at(-3) ?? 1, length: shape.at(-2)!, width };
+}
+
+/** What holds in every layout: widths, lengths, heads. */
+function checkTogether(op: string, q: Dimensions, k: Dimensions, v: Dimensions): void {
+  for (const [name, width] of [
+    ['q', q.width],
+    ['k', k.width],
+    ['v', v.width],
+  ] as const) {
+    if (width < 1 || width > MAX_WIDTH) {
+      throw new ShapeError(`${op}: ${name} has width ${width}, expected 1 to ${MAX_WIDTH}`);
+    }
+  }
+  if (k.width !== q.width) throw new ShapeError(`${op}: k has width ${k.width}, expected q's ${q.width}`);
+  if (v.length !== k.length) throw new ShapeError(`${op}: v has ${v.length} rows, expected k's ${k.length}`);
+  if (v.heads !== k.heads) throw new ShapeError(`${op}: v has ${v.heads} heads, expected k's ${k.heads}`);
+  if (k.heads === 0 ? q.heads !== 0 : q.heads % k.heads !== 0) {
+    throw new ShapeError(`${op}: q has ${q.heads} heads, not a multiple of k's ${k.heads}`);
+  }
+  const counts = [
+    ['q', 'heads', q.heads],
+    ['q', 'rows', q.length],
+    ['k', 'rows', k.length],
+  ] as const;
+  for (const [name, kind, count] of counts) {
+    if (count > MAX_COUNT)
+      throw new LimitError(`${op}: ${name} has ${count} ${kind}, at most ${MAX_COUNT} are served`);
+  }
+}
+
+function checkLead(op: string, name: string, lead: readonly number[], own: readonly number[]): void {
+  for (let i = 0; i < lead.length; i++) {
+    if (own[i] !== lead[i] && own[i] !== 1) {
+      throw new ShapeError(
+        `${op}: ${name} has batch ${formatShape(own)}, expected q's ${formatShape(lead)} or 1 in its place`,
+      );
+    }
+  }
+}
+
+function rowLayout(layout: 'bhld' | 'blhd', shape: readonly number[], lead: readonly number[]): RowLayout {
+  const { lead: own, heads, length, width } = dimensions(layout, shape);
+  const offsets = broadcastOffsets(lead, own, heads * length * width);
+  const strides =
+    layout === 'bhld' ? { head: length * width, row: width } : { head: width, row: heads * width };
+  return { shape, offsets, batch: commonStride(offsets), ...strides };
+}
+
+function packedLayout(shape: readonly number[], cuSeqlens: Int32Array): RowLayout {
+  const row = shape[1] * shape[2];
+  const offsets = scaled(cuSeqlens, row);
+  return { shape, offsets, batch: commonStride(offsets), head: shape[2], row };
+}
+
+function longest(cuSeqlens: Int32Array): number {
+  let most = 0;
+  for (let b = 1; b < cuSeqlens.length; b++) most = Math.max(most, cuSeqlens[b] - cuSeqlens[b - 1]);
+  return most;
+}
+
+/** cuSeqlens without its end, times a stride. */
+function scaled(cuSeqlens: Int32Array, stride: number): Float64Array {
+  const out = new Float64Array(cuSeqlens.length - 1);
+  for (let b = 0; b < out.length; b++) out[b] = cuSeqlens[b] * stride;
+  return out;
+}
+
+function multiples(count: number, stride: number): Float64Array {
+  return Float64Array.from({ length: count }, (_, b) => b * stride);
+}
+
+/** For every entry of the batch dimensions `lead`, where an operand with batch dimensions `own` (equal or 1) has it. */
+function broadcastOffsets(lead: readonly number[], own: readonly number[], stride: number): Float64Array {
+  let offsets = Float64Array.of(0);
+  for (let axis = lead.length - 1, step = stride; axis >= 0; step *= own[axis], axis--) {
+    const next = new Float64Array(offsets.length * lead[axis]);
+    const by = own[axis] === 1 ? 0 : step;
+    for (let i = 0; i < lead[axis]; i++) {
+      for (let n = 0; n < offsets.length; n++) next[i * offsets.length + n] = i * by + offsets[n];
+    }
+    offsets = next;
+  }
+  return offsets;
+}
+
+function commonStride(offsets: Float64Array): number | undefined {
+  const stride = offsets.length > 1 ? offsets[1] - offsets[0] : 0;
+  for (let b = 0; b < offsets.length; b++) if (offsets[b] !== b * stride) return undefined;
+  return stride;
+}
+
+/**
+ * Aligns a tensor to the right of [B,H,Lq,Lk]. One of more dimensions than four aligns to q's own leading dimensions
+ * instead of B. Throws ShapeError.
+ */
+export function alignCells(op: string, name: string, tensor: HostTensor, shapes: Shapes): CellTensor {
+  const own = tensor.shape;
+  const lead = own.length > 4 ? shapes.lead : [shapes.B];
+  const target = [...lead, shapes.H, shapes.Lq, shapes.Lk];
+  const missing = target.length - own.length;
+  if (missing < 0 || own.some((n, i) => n !== 1 && n !== target[missing + i])) {
+    const letters = own.length > 4 ? '[…,H,Lq,Lk]' : '[B,H,Lq,Lk]';
+    throw new ShapeError(
+      `${op}: ${name} of shape ${formatShape(own)} does not broadcast to ${letters} = ${formatShape(target)}`,
+    );
+  }
+  const padded = [...new Array<number>(missing).fill(1), ...own];
+  const [heads, rows, keys] = padded.slice(-3);
+  const offsets = broadcastOffsets(lead, padded.slice(0, -3), heads * rows * keys);
+  return {
+    tensor,
+    offsets,
+    batch: commonStride(offsets),
+    head: heads === 1 ? 0 : rows * keys,
+    query: rows === 1 ? 0 : keys,
+    key: keys === 1 ? 0 : 1,
+  };
+}
