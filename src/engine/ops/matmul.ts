@@ -17,11 +17,32 @@ export interface MatmulOptions {
 }
 
 /** Reduction elements per block: a panel of each operand fits the first-level cache together. */
-const K_BLOCK = 256;
+const K_BLOCK = 448;
 /** Up to so many rows, b [N,K] is read in place instead of packed. */
 const DOT_ROWS = 24;
-/** Divisible by the width of every build's register tile. */
-const PANEL = 24;
+/** Panels that one part of packing makes. */
+const PACK_GROUP = 8;
+/** Register tiles per block of rows: a's panels of a block stay in the second-level cache. */
+const ROW_TILES = 16;
+/** So many parts let up to sixteen threads share evenly. */
+const MIN_PARTS = 32;
+
+/** A reduction at least so long, with a result at most so large, is cut into chunks. */
+const SPLIT_K = 2048;
+const SPLIT_SIZE = 2 ** 18;
+const CHUNKS = 8;
+/** Rows and columns of one part at most, so that packed panels fit a thread's scratch memory. */
+const SPAN = 256;
+
+interface Tile {
+  rows: number;
+  columns: number;
+}
+/** The register tile of each build: MR and NR in assembly/gemm-tile.ts. */
+const TILES: Record<'relaxed' | 'strict', Tile> = {
+  relaxed: { rows: 6, columns: 8 },
+  strict: { rows: 5, columns: 8 },
+};
 
 /**
  * C[M,N] = op(a)·op(b) (+ bias) (+ out). a [M,K] or, transposed, [K,M]; b [K,N] or, transposed, [N,K]; all float32.
@@ -49,6 +70,7 @@ export function matmul(a: Tensor, b: Tensor, options: MatmulOptions = {}): Tenso
   if (m === 0 || n === 0) return out;
   const job: Job = { m, n, k, transposeA, transposeB, bias: bias?.pointer ?? 0, accumulate };
   if (m <= DOT_ROWS && transposeB && (!transposeA || m === 1)) multiplyRows(a, b, out, job);
+  else if (k >= SPLIT_K && m * n <= SPLIT_SIZE) multiplySplit(a, b, out, job);
   else multiplyPacked(a, b, out, job);
   return out;
 }
@@ -75,21 +97,49 @@ function multiplyRows(a: Tensor, b: Tensor, out: Tensor, job: Job): void {
   );
 }
 
+/** Long reduction, small result: chunks of the reduction side by side, then their sum in order. */
+function multiplySplit(a: Tensor, b: Tensor, out: Tensor, job: Job): void {
+  const { m, n, k, bias } = job;
+  const tile = TILES[a.engine.build];
+  const chunk = Math.ceil(k / CHUNKS);
+  const count = Math.ceil(k / chunk);
+  const rowSpan = evenly(m, SPAN, tile.rows);
+  const columnSpan = evenly(n, SPAN, tile.columns);
+  const partials = a.engine.empty([count, m, n]);
+  a.engine.run(
+    'gemmSplit',
+    {
+      a: a.pointer,
+      b: b.pointer,
+      partials: partials.pointer,
+      m,
+      n,
+      k,
+      transposeA: +job.transposeA,
+      transposeB: +job.transposeB,
+      chunk,
+      kBlock: evenly(chunk, K_BLOCK, 4),
+      rowSpan,
+      columnSpan,
+      rowBlock: ROW_TILES * tile.rows,
+    },
+    count * Math.ceil(m / rowSpan) * Math.ceil(n / columnSpan),
+  );
+  const rowBlock = Math.ceil(8192 / n);
+  const args = { partials: partials.pointer, bias, c: out.pointer, m, n, count, rowBlock };
+  a.engine.run('gemmSum', { ...args, accumulate: +job.accumulate }, Math.ceil(m / rowBlock));
+  partials.dispose();
+}
+
 /** Packs b once, in parallel, then multiplies block by block. */
 function multiplyPacked(a: Tensor, b: Tensor, out: Tensor, job: Job): void {
   const { m, n, k, bias } = job;
-  const packed = a.engine.empty([Math.max(1, k) * Math.ceil(n / PANEL) * PANEL]);
-  const kBlocks = Math.ceil(k / K_BLOCK);
-  const group = 4;
-  // Panels are at least 8 wide; parts beyond the last panel of a wider tile find nothing to do.
-  if (kBlocks > 0) {
-    a.engine.run(
-      'gemmPack',
-      { b: b.pointer, packed: packed.pointer, n, k, transposeB: +job.transposeB, kBlock: K_BLOCK, group },
-      kBlocks * Math.ceil(Math.ceil(n / 8) / group),
-    );
-  }
-  const { rowBlock, columnBlock } = blocks(m, n);
+  const tile = TILES[a.engine.build];
+  const { rowBlock, columnBlock } = blocks(m, n, tile);
+  const kBlock = evenly(Math.max(1, k), K_BLOCK, 4);
+  const packed = pack(b, n, k, job.transposeB, kBlock, tile, 'columns');
+  // With several blocks in a row of blocks, each would pack the same rows of a again.
+  const packedA = columnBlock < n ? pack(a, m, k, !job.transposeA, kBlock, tile, 'rows') : undefined;
   a.engine.run(
     'gemm',
     {
@@ -102,23 +152,49 @@ function multiplyPacked(a: Tensor, b: Tensor, out: Tensor, job: Job): void {
       k,
       transposeA: +job.transposeA,
       accumulate: +job.accumulate,
-      kBlock: K_BLOCK,
+      kBlock,
       rowBlock,
       columnBlock,
+      packedA: packedA?.pointer ?? 0,
     },
     Math.ceil(m / rowBlock) * Math.ceil(n / columnBlock),
   );
+  packedA?.dispose();
   packed.dispose();
 }
 
+/** Panels of an operand, n its side that is not reduced; along: the reduction runs along its rows. */
+function pack(
+  source: Tensor,
+  n: number,
+  k: number,
+  along: boolean,
+  kBlock: number,
+  tile: Tile,
+  side: keyof Tile,
+): Tensor {
+  const panels = Math.ceil(n / tile[side]);
+  const packed = source.engine.empty([Math.max(1, k * panels * tile[side])]);
+  const args = { source: source.pointer, packed: packed.pointer, n, k, along: +along, kBlock };
+  const parts = Math.ceil(k / kBlock) * Math.ceil(panels / PACK_GROUP);
+  if (parts > 0)
+    source.engine.run('gemmPack', { ...args, group: PACK_GROUP, left: +(side === 'rows') }, parts);
+  return packed;
+}
+
 /** Blocks of the output: large enough to repay packing a's rows, small enough to give threads even shares. */
-function blocks(m: number, n: number): { rowBlock: number; columnBlock: number } {
-  let rowBlock = 96;
-  let columnBlock = Math.ceil(n / PANEL) * PANEL;
-  const parts = () => Math.ceil(m / rowBlock) * Math.ceil(n / columnBlock);
-  while (parts() < 32 && rowBlock > PANEL) rowBlock /= 2;
-  while (parts() < 32 && columnBlock > 96) columnBlock = Math.ceil(columnBlock / 2 / PANEL) * PANEL;
-  return { rowBlock, columnBlock };
+function blocks(m: number, n: number, tile: Tile): { rowBlock: number; columnBlock: number } {
+  let rows = ROW_TILES;
+  let columns = Math.ceil(n / tile.columns);
+  const parts = () => Math.ceil(m / (rows * tile.rows)) * Math.ceil(n / (columns * tile.columns));
+  while (parts() < MIN_PARTS && rows > 4) rows /= 2;
+  while (parts() < MIN_PARTS && columns > 4) columns = Math.ceil(columns / 2);
+  return { rowBlock: rows * tile.rows, columnBlock: columns * tile.columns };
+}
+
+/** Size of equal blocks, at most `limit` and a multiple of `step`, that cover `total`. */
+function evenly(total: number, limit: number, step: number): number {
+  return Math.ceil(total / Math.ceil(total / limit) / step) * step;
 }
 
 /** Rows and columns of op(tensor). */

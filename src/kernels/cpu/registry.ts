@@ -7,8 +7,8 @@ import { ATTENTION_KERNELS } from './attention-slots.js';
 
 /** Argument slots of each kernel, in order. */
 export const KERNELS = {
-  // Matrix multiplication: see assembly/gemm*.ts and engine/ops/matmul.ts. `bias` 0 is none; flags are 0 or 1.
-  gemmPack: { b: 'u', packed: 'u', n: 'u', k: 'u', transposeB: 'u', kBlock: 'u', group: 'u' },
+  // Matrix multiplication: see assembly/gemm*.ts and engine/ops/matmul.ts. `bias` and `packedA` 0: none; flags are 0 or 1.
+  gemmPack: { source: 'u', packed: 'u', n: 'u', k: 'u', along: 'u', kBlock: 'u', group: 'u', left: 'u' },
   gemm: {
     a: 'u',
     packed: 'u',
@@ -22,6 +22,7 @@ export const KERNELS = {
     kBlock: 'u',
     rowBlock: 'u',
     columnBlock: 'u',
+    packedA: 'u',
   },
   gemmDot: {
     a: 'u',
@@ -33,6 +34,31 @@ export const KERNELS = {
     k: 'u',
     accumulate: 'u',
     columnBlock: 'u',
+  },
+  gemmSplit: {
+    a: 'u',
+    b: 'u',
+    partials: 'u',
+    m: 'u',
+    n: 'u',
+    k: 'u',
+    transposeA: 'u',
+    transposeB: 'u',
+    chunk: 'u',
+    kBlock: 'u',
+    rowSpan: 'u',
+    columnSpan: 'u',
+    rowBlock: 'u',
+  },
+  gemmSum: {
+    partials: 'u',
+    bias: 'u',
+    c: 'u',
+    m: 'u',
+    n: 'u',
+    count: 'u',
+    accumulate: 'u',
+    rowBlock: 'u',
   },
   gemmPeak: { a: 'u', b: 'u', c: 'u', k: 'u', repeats: 'u' },
   // Attention: see attention-slots.ts, assembly/attention*.ts and engine/ops/attention.ts.

@@ -1,37 +1,154 @@
-// Packing for the matrix multiplication: panels of W rows (or columns) of an operand, laid out [k][W], so that the
-// register tile reads both operands in order. A panel beyond the edge is filled up with zeros.
+// Packing for the matrix multiplication: an operand cut into panels of W rows (of op(A)) or columns (of op(B)), each
+// laid out [k][W], so that the register tile reads both operands in order. Panels are filled up with zeros at the edge.
 import { MR, NR } from './gemm-tile';
 import { argU } from './runtime';
 
+/** Panels written side by side: few enough write streams for the first-level cache's ways. */
+const SIDE_BY_SIDE: u32 = 4;
+
 /**
- * Packs rows [row, row + count) of src, count <= width, elements [0, k) of each, into to[k][width].
- * src holds a row of `stride` bytes per packed row: an operand whose reduction runs along its rows.
+ * Kernel: a whole operand into packed [k-block][ceil(n / W)][<= kBlock][W]; n is its side that is not reduced.
+ * `along`: the reduction runs along its rows ([n,k]), else down its columns ([k,n]). `left`: W = MR, else NR.
+ * Part = one k-block of `group` panels; part index = kBlockIndex * ceil(panels / group) + groupIndex.
  */
-// @ts-ignore: decorator
-@inline
-export function packAcross(src: usize, stride: usize, count: u32, width: u32, k: u32, to: usize): void {
-  if (width == 4 && count == 4) return packRows4(src, stride, k, to, 16);
-  if (width == 8 && count == 8) {
-    packRows4(src, stride, k, to, 32);
-    packRows4(src + 4 * stride, stride, k, to + 16, 32);
-    return;
-  }
-  if (width == 6 && count == 6) {
-    packRows4(src, stride, k, to, 24);
-    packRows2(src + 4 * stride, stride, k, to + 16, 24);
-    return;
-  }
-  packRowsScalar(src, stride, count, width, k, to);
+export function gemmPack(args: usize, part: u32): void {
+  const source: usize = argU(args, 0);
+  const packed: usize = argU(args, 1);
+  const n = argU(args, 2);
+  const kAll = argU(args, 3);
+  const along = argU(args, 4) != 0;
+  const kBlock = argU(args, 5);
+  const group = argU(args, 6);
+  const left = argU(args, 7) != 0;
+  const width = left ? MR : NR;
+  const panels = (n + width - 1) / width;
+  const groups = (panels + group - 1) / group;
+  const p = (part / groups) * kBlock;
+  const k = min(kBlock, kAll - p);
+  const panel = (part % groups) * group;
+  const first = panel * width;
+  const count = min(group * width, n - first);
+  // A k-block takes panels * W floats per k.
+  const to = packed + ((<usize>p * panels * width + <usize>first * k) << 2);
+  if (left) packLeft(source, n, kAll, along, first, count, p, k, to);
+  else packRight(source, n, kAll, along, first, count, p, k, to);
 }
 
-/** Packs `width` columns, count of them valid, of k rows of `stride` bytes: an operand whose reduction runs down. */
+/** Rows [first, first + count) of op(A), reduction elements [p, p + k), into panels of MR. */
+export function packLeft(
+  a: usize, m: u32, kAll: u32, along: bool, first: u32, count: u32, p: u32, k: u32, to: usize,
+): void {
+  packPanels(a, m, kAll, along, first, count, p, k, to, MR);
+}
+
+/** Columns [first, first + count) of op(B), reduction elements [p, p + k), into panels of NR. */
+export function packRight(
+  b: usize,
+  n: u32,
+  kAll: u32,
+  along: bool,
+  first: u32,
+  count: u32,
+  p: u32,
+  k: u32,
+  to: usize,
+): void {
+  packPanels(b, n, kAll, along, first, count, p, k, to, NR);
+}
+
 // @ts-ignore: decorator
 @inline
-export function packDown(src: usize, stride: usize, count: u32, width: u32, k: u32, to: usize): void {
-  if (width == 4 && count == 4) return copyColumns4(src, stride, k, to);
-  if (width == 8 && count == 8) return copyColumns8(src, stride, k, to);
-  if (width == 6 && count == 6) return copyColumns6(src, stride, k, to);
-  copyColumnsScalar(src, stride, count, width, k, to);
+function packPanels(
+  source: usize, n: u32, kAll: u32, along: bool, first: u32, count: u32, p: u32, k: u32, to: usize, width: u32,
+): void {
+  const step: usize = <usize>(k * width) << 2;
+  if (along) {
+    const stride: usize = <usize>kAll << 2;
+    let from = source + ((<usize>first * kAll + p) << 2);
+    for (; count >= width; count -= width) {
+      packRows4(from, stride, k, to, width << 2);
+      if (width == 8) packRows4(from + 4 * stride, stride, k, to + 16, width << 2);
+      if (width == 6) packRows2(from + 4 * stride, stride, k, to + 16, width << 2);
+      if (width == 5) packRow(from + 4 * stride, k, to + 16, width << 2);
+      from += stride * width;
+      to += step;
+    }
+    if (count != 0) packEdge(from, stride, 4, count, k, to, width);
+    return;
+  }
+  const stride: usize = <usize>n << 2;
+  let from = source + ((<usize>p * n + first) << 2);
+  while (count >= width) {
+    const panels = min(SIDE_BY_SIDE, count / width);
+    if (width == 8) copyColumns8(from, stride, k, to, panels);
+    if (width == 6) copyColumns6(from, stride, k, to, panels);
+    if (width == 5) copyColumns5(from, stride, k, to, panels);
+    count -= panels * width;
+    from += <usize>(panels * width) << 2;
+    to += step * panels;
+  }
+  if (count != 0) packEdge(from, 4, stride, count, k, to, width);
+}
+
+/** A panel cut off by the edge: `count` of `width` lines, then zeros. Strides in bytes, across lines and along k. */
+function packEdge(from: usize, across: usize, along: usize, count: u32, k: u32, to: usize, width: u32): void {
+  for (; k != 0; k--) {
+    let at = from;
+    for (let i: u32 = 0; i < width; i++) {
+      store<f32>(to, i < count ? load<f32>(at) : 0);
+      at += across;
+      to += 4;
+    }
+    from += along;
+  }
+}
+
+function copyColumns5(from: usize, stride: usize, k: u32, to: usize, panels: u32): void {
+  const step: usize = <usize>k * 20;
+  for (let left = k; left != 0; left--) {
+    let at = from;
+    let out = to;
+    for (let i = panels; i != 0; i--) {
+      v128.store(out, v128.load(at));
+      store<f32>(out, load<f32>(at, 16), 16);
+      at += 20;
+      out += step;
+    }
+    from += stride;
+    to += 20;
+  }
+}
+
+function copyColumns6(from: usize, stride: usize, k: u32, to: usize, panels: u32): void {
+  const step: usize = <usize>k * 24;
+  for (let left = k; left != 0; left--) {
+    let at = from;
+    let out = to;
+    for (let i = panels; i != 0; i--) {
+      v128.store(out, v128.load(at));
+      store<u64>(out, load<u64>(at, 16), 16);
+      at += 24;
+      out += step;
+    }
+    from += stride;
+    to += 24;
+  }
+}
+
+function copyColumns8(from: usize, stride: usize, k: u32, to: usize, panels: u32): void {
+  const step: usize = <usize>k * 32;
+  for (let left = k; left != 0; left--) {
+    let at = from;
+    let out = to;
+    for (let i = panels; i != 0; i--) {
+      v128.store(out, v128.load(at));
+      v128.store(out, v128.load(at, 16), 16);
+      at += 32;
+      out += step;
+    }
+    from += stride;
+    to += 32;
+  }
 }
 
 /** Four rows transposed, 4x4 at a time; `step` bytes from one k to the next. */
@@ -109,95 +226,10 @@ function packRows2(src: usize, stride: usize, k: u32, to: usize, step: usize): v
   }
 }
 
-function packRowsScalar(src: usize, stride: usize, count: u32, width: u32, k: u32, to: usize): void {
-  const step: usize = width << 2;
-  for (let r: u32 = 0; r < width; r++) {
-    let out = to + (r << 2);
-    let from = src + <usize>r * stride;
-    for (let p: u32 = 0; p < k; p++) {
-      store<f32>(out, r < count ? load<f32>(from) : 0);
-      out += step;
-      from += 4;
-    }
-  }
-}
-
-function copyColumns4(src: usize, stride: usize, k: u32, to: usize): void {
-  while (k != 0) {
-    v128.store(to, v128.load(src));
-    src += stride;
-    to += 16;
-    k--;
-  }
-}
-
-function copyColumns6(src: usize, stride: usize, k: u32, to: usize): void {
-  while (k != 0) {
-    v128.store(to, v128.load(src));
-    store<u64>(to, load<u64>(src, 16), 16);
-    src += stride;
-    to += 24;
-    k--;
-  }
-}
-
-function copyColumns8(src: usize, stride: usize, k: u32, to: usize): void {
-  while (k != 0) {
-    v128.store(to, v128.load(src));
-    v128.store(to, v128.load(src, 16), 16);
-    src += stride;
-    to += 32;
-    k--;
-  }
-}
-
-function copyColumnsScalar(src: usize, stride: usize, count: u32, width: u32, k: u32, to: usize): void {
-  for (let p: u32 = 0; p < k; p++) {
-    for (let r: u32 = 0; r < width; r++) store<f32>(to + (r << 2), r < count ? load<f32>(src + (r << 2)) : 0);
-    src += stride;
-    to += width << 2;
-  }
-}
-
-/** Rows [row, row + rows) of op(A), reduction elements [p, p + k), into panels [rows / MR][k][MR]. */
-export function packA(
-  a: usize, m: u32, kAll: u32, transposed: bool, row: u32, rows: u32, p: u32, k: u32, to: usize,
-): void {
-  const end = row + rows;
-  while (row < end) {
-    const count = min(MR, end - row);
-    if (transposed) packDown(a + ((<usize>p * m + row) << 2), <usize>m << 2, count, MR, k, to);
-    else packAcross(a + ((<usize>row * kAll + p) << 2), <usize>kAll << 2, count, MR, k, to);
-    row += MR;
-    to += <usize>(k * MR) << 2;
-  }
-}
-
-/**
- * Kernel: op(B) [k,n] into packed [k-block][n / NR][<= kBlock][NR].
- * Part = one k-block of `group` panels; part index = kBlockIndex * ceil(panels / group) + groupIndex.
- */
-export function gemmPack(args: usize, part: u32): void {
-  const b: usize = argU(args, 0);
-  const packed: usize = argU(args, 1);
-  const n = argU(args, 2);
-  const kAll = argU(args, 3);
-  const transposed = argU(args, 4) != 0;
-  const kBlock = argU(args, 5);
-  const group = argU(args, 6);
-  const panels = (n + NR - 1) / NR;
-  const groups = (panels + group - 1) / group;
-  const p = (part / groups) * kBlock;
-  const k = min(kBlock, kAll - p);
-  let panel = (part % groups) * group;
-  const end = min(panels, panel + group);
-  // A k-block takes panels * NR floats per k.
-  let to = packed + ((<usize>p * panels * NR + <usize>panel * k * NR) << 2);
-  for (; panel < end; panel++) {
-    const column = panel * NR;
-    const count = min(NR, n - column);
-    if (transposed) packAcross(b + ((<usize>column * kAll + p) << 2), <usize>kAll << 2, count, NR, k, to);
-    else packDown(b + ((<usize>p * n + column) << 2), <usize>n << 2, count, NR, k, to);
-    to += <usize>(k * NR) << 2;
+function packRow(src: usize, k: u32, to: usize, step: usize): void {
+  for (; k != 0; k--) {
+    store<f32>(to, load<f32>(src));
+    src += 4;
+    to += step;
   }
 }

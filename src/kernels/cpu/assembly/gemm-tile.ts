@@ -4,7 +4,7 @@
 import { fma4 } from './simd';
 
 // Sixteen vector registers: 6x8 leaves one spare with a fused multiply-add; without it a product needs one more.
-export const MR: u32 = ASC_FEATURE_RELAXED_SIMD ? 6 : 4;
+export const MR: u32 = ASC_FEATURE_RELAXED_SIMD ? 6 : 5;
 export const NR: u32 = 8;
 
 /**
@@ -15,7 +15,7 @@ export function tile(
   a: usize, b: usize, k: u32, from: usize, fromStride: usize, to: usize, toStride: usize,
 ): void {
   if (ASC_FEATURE_RELAXED_SIMD) tile6x8(a, b, k, from, fromStride, to, toStride);
-  else tile4x8(a, b, k, from, fromStride, to, toStride);
+  else tile5x8(a, b, k, from, fromStride, to, toStride);
 }
 
 // @ts-ignore: decorator
@@ -86,7 +86,7 @@ function tile6x8(
 
 // @ts-ignore: decorator
 @inline
-function tile4x8(
+function tile5x8(
   a: usize, b: usize, k: u32, from: usize, fromStride: usize, to: usize, toStride: usize,
 ): void {
   let c00 = v128.load(from);
@@ -100,6 +100,9 @@ function tile4x8(
   from += fromStride;
   let c30 = v128.load(from);
   let c31 = v128.load(from, 16);
+  from += fromStride;
+  let c40 = v128.load(from);
+  let c41 = v128.load(from, 16);
   while (k != 0) {
     const b0 = v128.load(b);
     const b1 = v128.load(b, 16);
@@ -115,7 +118,10 @@ function tile4x8(
     x = v128.load_splat<f32>(a, 12);
     c30 = fma4(x, b0, c30);
     c31 = fma4(x, b1, c31);
-    a += 16;
+    x = v128.load_splat<f32>(a, 16);
+    c40 = fma4(x, b0, c40);
+    c41 = fma4(x, b1, c41);
+    a += 20;
     b += 32;
     k--;
   }
@@ -130,4 +136,7 @@ function tile4x8(
   to += toStride;
   v128.store(to, c30);
   v128.store(to, c31, 16);
+  to += toStride;
+  v128.store(to, c40);
+  v128.store(to, c41, 16);
 }

@@ -1,15 +1,15 @@
 // Matrix multiplication C[m,n] = op(A)[m,k] · op(B)[k,n] (+ bias[n] or + C), float32, after Goto and van de Geijn (2008).
-// B comes packed (gemmPack); A is packed here, per part and k-block, into this thread's scratch. A part is one block of
-// rows x columns of C. Every element is summed over k in order, from its bias, its old value or 0: no bit depends on
+// B comes packed (gemmPack); so does A, or it is packed here, per part and k-block, into this thread's scratch. A part is
+// one block of rows x columns of C. Every element is summed over k in order, from its bias, its old value or 0: no bit depends on
 // blocks, parts or threads. Error <= 2·k·eps·(|A|·|B|).
 
-import { packA } from './gemm-pack';
+import { packLeft } from './gemm-pack';
 import { MR, NR, tile } from './gemm-tile';
 import { argU, scratchPointer } from './runtime';
 
 // Scratch: 64 bytes of zeros, one tile for edges, then A's panels.
-const EDGE: usize = 64;
-const PANELS: usize = 512;
+export const EDGE: usize = 64;
+export const PANELS: usize = 512;
 
 /** Kernel; part = rowBlockIndex * ceil(n / columnBlock) + columnBlockIndex. rowBlock·kBlock floats must fit scratch. */
 export function gemm(args: usize, part: u32): void {
@@ -25,38 +25,35 @@ export function gemm(args: usize, part: u32): void {
   const kBlock = argU(args, 9);
   const rowBlock = argU(args, 10);
   const columnBlock = argU(args, 11);
+  const packedA: usize = argU(args, 12);
   const columnBlocks = (n + columnBlock - 1) / columnBlock;
   const row = (part / columnBlocks) * rowBlock;
   const column = (part % columnBlocks) * columnBlock;
   const rows = min(rowBlock, m - row);
   const columns = min(columnBlock, n - column);
-  const padded = ((n + NR - 1) / NR) * NR;
+  const paddedN = ((n + NR - 1) / NR) * NR;
+  const paddedM = ((m + MR - 1) / MR) * MR;
   const scratch = scratchPointer();
   memory.fill(scratch, 0, EDGE);
 
   let p: u32 = 0;
   do {
     const k = min(kBlock, kAll - p);
-    packA(a, m, kAll, transposeA, row, rows, p, k, scratch + PANELS);
-    const panels = packed + ((<usize>p * padded + <usize>column * k) << 2);
+    let left = scratch + PANELS;
+    if (packedA != 0) left = packedA + ((<usize>p * paddedM + <usize>row * k) << 2);
+    else packLeft(a, m, kAll, !transposeA, row, rows, p, k, left);
+    const right = packed + ((<usize>p * paddedN + <usize>column * k) << 2);
     const to = c + ((<usize>row * n + column) << 2);
-    block(
-      panels,
-      to,
-      n,
-      rows,
-      columns,
-      k,
-      accumulate || p != 0,
-      p == 0 && bias != 0 ? bias + (column << 2) : 0,
-    );
+    const start = p == 0 && bias != 0 ? bias + (<usize>column << 2) : 0;
+    block(left, right, to, n, rows, columns, k, accumulate || p != 0, start);
     p += k;
   } while (p < kAll);
 }
 
-/** One k-block of a part: panels of B outside, so that one stays in the first-level cache for all panels of A. */
-function block(
-  packed: usize,
+/** One k-block of a part; scratch begins with EDGE zero bytes. Panels of B outside, so that one stays in the first-level cache for all panels of A. */
+export function block(
+  left: usize,
+  right: usize,
   c: usize,
   n: u32,
   rows: u32,
@@ -71,18 +68,18 @@ function block(
   const bStep: usize = (<usize>(k * NR)) << 2;
   const direct = !accumulate || bias == 0;
   for (let j: u32 = 0; j < columns; j += NR) {
-    let a = scratch + PANELS;
+    let a = left;
     let to = c + ((<usize>j) << 2);
     const count = min(NR, columns - j);
     const start = bias != 0 ? bias + ((<usize>j) << 2) : scratch;
     for (let i: u32 = 0; i < rows; i += MR) {
       if (direct && count == NR && rows - i >= MR) {
-        tile(a, packed, k, accumulate ? to : start, accumulate ? stride : 0, to, stride);
-      } else edgeTile(a, packed, k, to, stride, min(MR, rows - i), count, accumulate, bias != 0 ? start : 0);
+        tile(a, right, k, accumulate ? to : start, accumulate ? stride : 0, to, stride);
+      } else edgeTile(a, right, k, to, stride, min(MR, rows - i), count, accumulate, bias != 0 ? start : 0);
       a += aStep;
       to += stride * MR;
     }
-    packed += bStep;
+    right += bStep;
   }
 }
 

@@ -5,4 +5,5 @@ export { attentionBackward, attentionDelta, attentionSinks } from './attention-b
 export { gemm, gemmPeak } from './gemm';
 export { gemmDot } from './gemm-dot';
 export { gemmPack } from './gemm-pack';
+export { gemmSplit, gemmSum } from './gemm-split';
 export { init } from './runtime';
