@@ -1,1 +1,21 @@
-export {};
+// The public face of fovea's core: attention, its map, engines, errors.
+export type { AttentionPart, MergedAttention, MergeOptions } from './attention/merge.js';
+export type { AttentionOptions, CausalOption, DropoutOption } from './attention/options.js';
+export { type Configuration, configure, createEngine, defaultEngine } from './engine/engine.js';
+export type { Engine, EngineOptions, Tensor } from './engine/types.js';
+export {
+  type AttentionCallOptions,
+  type AttentionFloat,
+  type AttentionOutput,
+  attention,
+} from './map/attention.js';
+export { AttentionMap, type RowPlace, type TilePlace, type TopKeys } from './map/attention-map.js';
+export {
+  type AttentionBackwardInputs,
+  type AttentionGradients,
+  attentionBackward,
+  mergeAttention,
+} from './map/backward.js';
+export type { DType, TypedArrayOf } from './tensor/dtype.js';
+export * from './tensor/errors.js';
+export type { HostTensor, TensorLike } from './tensor/host.js';

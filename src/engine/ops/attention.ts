@@ -22,8 +22,14 @@ export interface Cells {
 }
 
 export type AttentionDropout =
-  | { rate: number /** Whole number below 2^53. */; seed: number; keyOffset?: number }
-  | { rate: number /** bool: true keeps. */; keep: Cells };
+  | {
+      rate: number;
+      /** A whole number below 2^53, or the two words of a 64-bit seed, the low one first. */
+      seed: number | readonly [number, number];
+      keyOffset?: number;
+    }
+  /** bool: true keeps; at rate 0 too. */
+  | { rate: number; keep: Cells };
 
 export interface AttentionCall {
   q: Operand;
@@ -378,16 +384,17 @@ function bounded(side: number): number {
 }
 
 function dropoutSlots(dropout: AttentionDropout | undefined) {
-  const off = !dropout || dropout.rate === 0;
-  const keep = !off && 'keep' in dropout ? dropout.keep : undefined;
+  const keep = dropout && 'keep' in dropout ? dropout.keep : undefined;
+  const off = !dropout || (dropout.rate === 0 && !keep);
   const drawn = !off && 'seed' in dropout ? dropout : undefined;
   const seed = drawn?.seed ?? 0;
+  const [low, high] = typeof seed === 'number' ? [seed, Math.floor(seed / 2 ** 32)] : seed;
   return {
     dropMode: off ? 0 : keep ? 2 : 1,
     dropThreshold: off ? 0 : Math.ceil(dropout.rate * 2 ** 24),
     dropScale: off ? 1 : 1 / (1 - dropout.rate),
-    seedLow: seed >>> 0,
-    seedHigh: Math.floor(seed / 2 ** 32) >>> 0,
+    seedLow: low >>> 0,
+    seedHigh: high >>> 0,
     keyOffset: drawn?.keyOffset ?? 0,
     ...stridedCells('keep', keep, 1),
   };

@@ -1,0 +1,205 @@
+// attentionBackward() and mergeAttention() for host tensors.
+import {
+  type AttentionPart,
+  type MergedAttention,
+  type MergeOptions,
+  mergeResults,
+} from '../attention/merge.js';
+import type { AttentionProblem, CellTensor, Operand as HostOperand } from '../attention/problem.js';
+import { attentionBackwardReference } from '../attention/reference-backward.js';
+import { floatOperand } from '../attention/shapes.js';
+import { belongs, recallStatistics } from '../attention/statistics.js';
+import { validateAttention } from '../attention/validate.js';
+import { attentionBackward as backwardOp, type Operand } from '../engine/ops/attention.js';
+import type { Engine, Tensor } from '../engine/types.js';
+import { ShapeError } from '../tensor/errors.js';
+import {
+  formatShape,
+  fromFloats,
+  type HostTensor,
+  type TensorLike,
+  toFloat32,
+  toFloat64,
+} from '../tensor/host.js';
+import {
+  type AttentionCallOptions,
+  type AttentionFloat,
+  chooseEngine,
+  readAll,
+  runForward,
+} from './attention.js';
+import { blockSize, gather, needsCopies, operandOf, uploadCall } from './call.js';
+
+export interface AttentionBackwardInputs {
+  readonly q: TensorLike;
+  readonly k: TensorLike;
+  readonly v: TensorLike;
+  /** Those of the forward call. */
+  readonly options?: AttentionCallOptions;
+  /** What the forward call gave; or the merged results, where this call is one part of several. */
+  readonly output: TensorLike | HostTensor;
+  readonly logSumExp: TensorLike | HostTensor;
+  /** Gradient of output, of its shape. */
+  readonly dOutput: TensorLike | HostTensor;
+  /** Gradient of logSumExp, of its shape. */
+  readonly dLogSumExp?: TensorLike | HostTensor;
+}
+
+/** Each of its operand's own shape and dtype, summed over what was broadcast. */
+export interface AttentionGradients {
+  readonly dq: HostTensor<AttentionFloat>;
+  readonly dk: HostTensor<AttentionFloat>;
+  readonly dv: HostTensor<AttentionFloat>;
+  readonly dBias?: HostTensor<AttentionFloat>;
+  readonly dSinks?: HostTensor<AttentionFloat>;
+  readonly backend: string;
+}
+
+/**
+ * Gradients of attention(). Weights are computed again from q, k and the row statistics, which results of attention()
+ * and mergeAttention() bring along by their logSumExp array; for any other logSumExp the forward pass runs once more.
+ *
+ * Rejects as attention() does, and with ShapeError or DTypeError for results and gradients that do not fit the call.
+ */
+export async function attentionBackward(inputs: AttentionBackwardInputs): Promise<AttentionGradients> {
+  const op = 'attentionBackward';
+  const { options = {} } = inputs;
+  const problem = validateAttention(inputs.q, inputs.k, inputs.v, options, op);
+  const expect = (name: 'output' | 'logSumExp' | 'dOutput' | 'dLogSumExp', shape: readonly number[]) => {
+    const tensor = floatOperand(`${op}: ${name}`, inputs[name]);
+    if (formatShape(tensor.shape) === formatShape(shape)) return tensor;
+    throw new ShapeError(
+      `${op}: ${name} has shape ${formatShape(tensor.shape)}, expected ${formatShape(shape)}`,
+    );
+  };
+  const given: Given = {
+    output: expect('output', problem.output.shape),
+    logSumExp: expect('logSumExp', problem.statistics.shape),
+    dOutput: expect('dOutput', problem.output.shape),
+    dLogSumExp: inputs.dLogSumExp === undefined ? undefined : expect('dLogSumExp', problem.statistics.shape),
+  };
+  const engine = await chooseEngine(op, problem, options);
+  return engine ? backwardOnEngine(engine, problem, given) : backwardByReference(problem, given);
+}
+
+interface Given {
+  output: HostTensor;
+  logSumExp: HostTensor;
+  dOutput: HostTensor;
+  dLogSumExp?: HostTensor;
+}
+
+async function backwardOnEngine(
+  engine: Engine,
+  p: AttentionProblem,
+  given: Given,
+): Promise<AttentionGradients> {
+  const { rowMax, rowSum } = await findStatistics(engine, p, given.logSumExp);
+  const made = engine.scope(() => {
+    const call = uploadCall(engine, p);
+    const upload = (numbers: HostTensor) => engine.tensor(toFloat32(numbers), numbers.shape);
+    const stats = {
+      rowMax: engine.tensor(rowMax, p.statistics.shape),
+      rowSum: engine.tensor(rowSum, p.statistics.shape),
+    };
+    const [dq, dk, dv] = [p.q, p.k, p.v].map((operand) => gradientTarget(engine, p, operand));
+    const { dBias, dSinks } = backwardOp(
+      call,
+      operandOf(upload(given.output), p.output),
+      operandOf(upload(given.dOutput), p.output),
+      stats,
+      {
+        ...{ dq, dk, dv },
+        dBias: p.bias !== undefined,
+        dSinks: p.sinks !== undefined,
+        dLogSumExp: given.dLogSumExp && upload(given.dLogSumExp),
+      },
+    );
+    return [dq.tensor, dk.tensor, dv.tensor, dBias, dSinks].filter((x): x is Tensor => x !== undefined);
+  });
+  const [dq, dk, dv, ...rest] = await readAll(made);
+  const dBias = p.bias && rest.shift();
+  return shaped(p, engine.backend, {
+    dq: ownGradient(p, p.q, dq),
+    dk: ownGradient(p, p.k, dk),
+    dv: ownGradient(p, p.v, dv),
+    dBias: dBias && cellGradient(p.bias!, dBias),
+    dSinks: p.sinks && rest.shift(),
+  });
+}
+
+/** Row maxima and sums that make e^(score − max)/sum the weights which `logSumExp` stands for. */
+async function findStatistics(engine: Engine, p: AttentionProblem, logSumExp: HostTensor) {
+  const known = recallStatistics(logSumExp.data);
+  if (known) return { rowMax: new Float32Array(known.rowMax), rowSum: new Float32Array(known.rowSum) };
+  const { rowMax, rowSum, logSumExp: own } = await runForward(engine, p);
+  const whole = toFloat32(logSumExp);
+  for (let r = 0; r < own.length; r++) {
+    if (belongs(whole[r], own[r])) continue;
+    rowMax[r] = whole[r];
+    rowSum[r] = whole[r] === Number.NEGATIVE_INFINITY ? 0 : 1;
+  }
+  return { rowMax, rowSum };
+}
+
+/** Where a gradient goes: strided as its operand, or a block per batch entry where the call has copies. */
+function gradientTarget(engine: Engine, p: AttentionProblem, operand: HostOperand): Operand {
+  if (!needsCopies(p, operand)) return operandOf(engine.zeros(operand.shape), operand);
+  const block = blockSize(operand.tensor);
+  const tensor = engine.zeros([p.B, block]);
+  return { tensor, offset: 0, batch: block, head: operand.head, row: operand.row };
+}
+
+function ownGradient(p: AttentionProblem, operand: HostOperand, read: Float32Array): Float32Array {
+  if (!needsCopies(p, operand)) return read;
+  return gather(read, operand.offsets, blockSize(operand.tensor), operand.tensor.data.length);
+}
+
+function cellGradient(cells: CellTensor, read: Float32Array): Float32Array {
+  if (cells.batch !== undefined) return read;
+  return gather(read, cells.offsets, blockSize(cells.tensor), cells.tensor.data.length);
+}
+
+function backwardByReference(p: AttentionProblem, given: Given): AttentionGradients {
+  const gradients = attentionBackwardReference(p, {
+    dOutput: toFloat64(given.dOutput),
+    dLogSumExp: given.dLogSumExp && toFloat64(given.dLogSumExp),
+    whole: { output: toFloat64(given.output), logSumExp: toFloat64(given.logSumExp) },
+  });
+  return shaped(p, 'reference', gradients);
+}
+
+interface Numbers {
+  dq: Float32Array | Float64Array;
+  dk: Float32Array | Float64Array;
+  dv: Float32Array | Float64Array;
+  dBias?: Float32Array | Float64Array;
+  dSinks?: Float32Array | Float64Array;
+}
+
+function shaped(p: AttentionProblem, backend: string, gradients: Numbers): AttentionGradients {
+  const like = (tensor: HostTensor, numbers: Float32Array | Float64Array): HostTensor<AttentionFloat> => {
+    const dtype = tensor.dtype as AttentionFloat;
+    return { dtype, shape: tensor.shape, data: fromFloats(dtype, numbers) };
+  };
+  const { dq, dk, dv, dBias, dSinks } = gradients;
+  return {
+    dq: like(p.q.tensor, dq),
+    dk: like(p.k.tensor, dk),
+    dv: like(p.v.tensor, dv),
+    ...(p.bias && dBias && { dBias: like(p.bias.tensor, dBias) }),
+    ...(p.sinks && dSinks && { dSinks: like(p.sinks, dSinks) }),
+    backend,
+  };
+}
+
+/**
+ * Joins results over disjoint keys into that of one call over all of them. The parts carry no sink: `sinks` adds it
+ * once, to the whole. Rejects with OptionError for no parts, ShapeError or DTypeError for parts that differ.
+ */
+export async function mergeAttention(
+  parts: readonly AttentionPart[],
+  options: MergeOptions = {},
+): Promise<MergedAttention> {
+  return mergeResults(parts, options);
+}
