@@ -12,7 +12,7 @@
 import { argU } from './runtime';
 import { expScore, expScore4 } from './attention-math';
 import {
-  CELLS, GROUP, keyProduct, packRows, rowProduct, scoreTile, stageRows, stagedStride, writeRow,
+  CELLS, GROUP, GROUP_BYTES, clearRows, copyRows, keyProduct, packRows, rowProduct, scoreTile, stageRows, stagedStride,
 } from './attention-products';
 import { dropoutCells, packScale, scoreCells } from './attention-cells';
 import {
@@ -40,16 +40,11 @@ let weightCells: usize = 0; // [groups][TILE][8]: keep·p, forbidden −0
 let scoreGrads: usize = 0; // [groups][TILE][8]: dx
 let queryT: usize = 0; // [D][8]
 let gradT: usize = 0; // [Dv][8]
-let queryGrad: usize = 0; // [8][padded D]
-let keySums: usize = 0; // [TILE][padded D]
-let valueSums: usize = 0; // [TILE][padded Dv]
+let ones: usize = 0; // [8]
+let block: usize = 0; // [8][padded D or Dv]: results that cannot be made in place
 let keyCopy: usize = 0; // [TILE][padded D] where D is not a multiple of 8; so are the next two
 let queryCopy: usize = 0; // [CHUNK][padded D]
 let gradCopy: usize = 0; // [CHUNK][padded Dv]
-let widthD: usize = 0; // bytes of a padded row
-let widthDv: usize = 0;
-// @ts-ignore: decorator
-@inline const GROUP_BYTES: usize = 2048;
 
 // The pair's gradients.
 let dOut: usize = 0;
@@ -59,19 +54,28 @@ let dk: usize = 0;
 let dv: usize = 0;
 let dBias: usize = 0;
 
+/** Whether dk and dv of the tile at work have begun. */
+let keyBegun: bool = false;
+let valueBegun: bool = false;
+
 function layOut(): void {
-  widthD = <usize>((D + 7) & ~7) * 4;
-  widthDv = <usize>((Dv + 7) & ~7) * 4;
+  const widthD = paddedBytes(D), widthDv = paddedBytes(Dv);
   weightCells = scratchRest;
   scoreGrads = weightCells + 8 * GROUP_BYTES;
   queryT = scoreGrads + 8 * GROUP_BYTES;
   gradT = queryT + <usize>D * CELLS;
-  queryGrad = gradT + <usize>Dv * CELLS;
-  keySums = queryGrad + 8 * widthD;
-  valueSums = keySums + <usize>TILE * widthD;
-  keyCopy = valueSums + <usize>TILE * widthDv;
+  ones = gradT + <usize>Dv * CELLS;
+  block = ones + 32;
+  keyCopy = block + 8 * max(widthD, widthDv);
   queryCopy = keyCopy + <usize>TILE * widthD;
   gradCopy = queryCopy + <usize>CHUNK * widthD;
+  v128.store(ones, f32x4.splat(1));
+  v128.store(ones, f32x4.splat(1), 16);
+}
+
+// @ts-ignore: decorator
+@inline function paddedBytes(width: i32): usize {
+  return <usize>((width + 7) & ~7) * 4;
 }
 
 /** Address of the pair's first row in an operand at `slot`: pointer, batch, head, row. */
@@ -121,45 +125,47 @@ function backwardPair(args: usize, mode: u32, piece: i32, laterHead: bool, later
   const addV = laterHead || (laterBatch && argU(args, DV + 1) == 0);
   const rowFrom = mode == 1 ? piece * CHUNK : 0, rowTo = mode == 1 ? min(Lq, rowFrom + CHUNK) : Lq;
   const keyFrom = mode == 2 ? piece * TILE : 0, keyTo = mode == 2 ? min(Lk, keyFrom + TILE) : Lk;
-  if (mode < 2 && dq) {
-    const row: usize = address(args, DQ + 3);
-    for (let i = rowFrom; i < rowTo; i++) memory.fill(dq + <usize>i * row, 0, <usize>D * 4);
-  }
+  const dqRow = address(args, DQ + 3);
+  if (mode < 2 && dq && Lk == 0) clearRows(dq + <usize>rowFrom * dqRow, dqRow, rowTo - rowFrom, D);
   for (let tile = keyFrom; tile < keyTo; tile += TILE) {
     const n = min(TILE, Lk - tile);
     const keys = stageRows(k + <usize>tile * kRow, kRow, n, D, keyCopy);
-    const sums = mode == 0 || mode == 2;
-    if (sums && dk) memory.fill(keySums, 0, <usize>TILE * widthD);
-    if (sums && dv) memory.fill(valueSums, 0, <usize>TILE * widthDv);
+    keyBegun = addK;
+    valueBegun = addV;
     for (let row = rowFrom; row < rowTo; row += CHUNK) {
       backwardTile(args, mode, row, min(CHUNK, rowTo - row), tile, n, keys);
     }
-    if (sums && dk) writeRows(keySums, widthD, dk + <usize>tile * address(args, DK + 3), address(args, DK + 3), n, D, addK);
-    if (sums && dv) writeRows(valueSums, widthDv, dv + <usize>tile * address(args, DV + 3), address(args, DV + 3), n, Dv, addV);
+    if (mode == 1 || mode == 3) continue;
+    const dkRow = address(args, DK + 3), dvRow = address(args, DV + 3);
+    if (dk && !keyBegun) clearRows(dk + <usize>tile * dkRow, dkRow, n, D);
+    if (dv && !valueBegun) clearRows(dv + <usize>tile * dvRow, dvRow, n, Dv);
   }
-}
-
-function writeRows(from: usize, fromRow: usize, to: usize, toRow: usize, n: i32, width: i32, add: bool): void {
-  for (let j = 0; j < n; j++) writeRow(from + <usize>j * fromRow, to + <usize>j * toRow, width, 1, add);
 }
 
 /** A chunk of rows against a tile of keys. */
 function backwardTile(args: usize, mode: u32, row: i32, rows: i32, tile: i32, n: i32, keys: usize): void {
   startRows(args, row, rows);
+  const wantQ = mode < 2 && dq != 0, wantKeys = mode == 0 || mode == 2;
   let from = rows, to = 0;
   for (let r0 = 0; r0 < rows; r0 += GROUP) {
     const valid = min(GROUP, rows - r0);
-    const a = max(tile, firstKey(r0, valid) & ~3), b = min(tile + n, lastKey(r0, valid));
+    const low = firstKey(r0, valid), high = lastKey(r0, valid);
+    const a = max(tile, low & ~3), b = min(tile + n, high);
     const at = <usize>(r0 >> 3) * GROUP_BYTES;
     if (a < b) {
       from = min(from, r0);
       to = r0 + valid;
-      backwardGroup(args, mode, row, r0, valid, a, b, at + <usize>(a - tile) * CELLS);
-      if (mode < 2 && dq) addQueryGrad(args, row + r0, valid, b - a, at + <usize>(a - tile) * CELLS, keys + <usize>(a - tile) * stagedStride(kRow, D));
+      const cell = at + <usize>(a - tile) * CELLS;
+      backwardGroup(args, mode, row, r0, valid, a, b, cell);
+      const first = tile == (low & ~(TILE - 1));
+      if (wantQ) addQueryGrad(args, row + r0, valid, b - a, cell, keys + <usize>(a - tile) * stagedStride(kRow, D), first);
+    } else if (wantQ && high == 0 && tile == 0) {
+      const stride = address(args, DQ + 3);
+      clearRows(dq + <usize>(row + r0) * stride, stride, valid, D);
     }
-    if (mode == 0 || mode == 2) forbidAround(at, a < b ? a - tile : n, a < b ? b - tile : n, (n + 3) & ~3);
+    if (wantKeys) forbidAround(at, a < b ? a - tile : n, a < b ? b - tile : n, (n + 3) & ~3);
   }
-  if ((mode == 0 || mode == 2) && from < to) addKeyGrads(row, from, to, n);
+  if (wantKeys && from < to) addKeyGrads(args, row, from, to, tile, n);
 }
 
 /** Bounds, maxima, 1/sums and deltas of a chunk's rows; an empty row is allowed no key. */
@@ -185,7 +191,7 @@ function backwardGroup(args: usize, mode: u32, row: i32, r0: i32, valid: i32, a:
   packRows(q + <usize>(row + r0) * qRow, qRow, valid, D, packScale(), queryT);
   packRows(dOut + <usize>(row + r0) * dOutRow, dOutRow, valid, Dv, 1, gradT);
   scoreCells(args, queryT, row, r0, valid, a, b, true);
-  scoreTile(gradT, Dv, v + <usize>a * vRow, vRow, n, gradCells);
+  scoreTile(gradT, Dv, v + <usize>a * vRow, vRow, n, gradCells, valid);
   if (dropMode) dropoutCells(args, row, r0, valid, a, b);
   const offset = <usize>r0 << 2;
   gradientCells(n, offset, at);
@@ -224,12 +230,22 @@ function gradientCells(n: i32, offset: usize, at: usize): void {
   }
 }
 
-function addQueryGrad(args: usize, i: i32, valid: i32, n: i32, at: usize, keys: usize): void {
-  rowProduct(
-    scoreGrads + at, weightCells - scoreGrads, n, keys, stagedStride(kRow, D), queryGrad, widthD, D, 0, valid,
-  );
-  const row: usize = address(args, DQ + 3);
-  for (let r = 0; r < valid; r++) writeRow(queryGrad + <usize>r * widthD, dq + <usize>(i + r) * row, D, 1, true);
+/** dq of `valid` rows: made in place, four at a time, where that writes no other row. */
+function addQueryGrad(args: usize, i: i32, valid: i32, n: i32, at: usize, keys: usize, fresh: bool): void {
+  const stride = address(args, DQ + 3), padded = paddedBytes(D), keyStride = stagedStride(kRow, D);
+  const factor = fresh ? 0 : ones;
+  for (let r = 0; r < valid; r += 4) {
+    const count = min(4, valid - r);
+    const to = dq + <usize>(i + r) * stride;
+    const p = scoreGrads + at + (<usize>r << 2);
+    if (count == 4 && (D & 7) == 0) {
+      rowProduct(p, weightCells - scoreGrads, n, keys, keyStride, to, stride, D, factor, 4);
+      continue;
+    }
+    if (!fresh) copyRows(to, stride, block, padded, count, D);
+    rowProduct(p, weightCells - scoreGrads, n, keys, keyStride, block, padded, D, factor, 4);
+    copyRows(block, padded, to, stride, count, D);
+  }
 }
 
 /** Cells of a group outside keys [a, b) of the tile count as forbidden in the sums over rows. */
@@ -245,26 +261,41 @@ function forbidAround(at: usize, a: i32, b: i32, n: i32): void {
   }
 }
 
-/** Adds rows [from, to) of the chunk to the sums of the tile's keys. */
-function addKeyGrads(row: i32, from: i32, to: i32, n: i32): void {
+/** Adds rows [from, to) of the chunk to dk and dv of the tile. */
+function addKeyGrads(args: usize, row: i32, from: i32, to: i32, tile: i32, n: i32): void {
   const rows = to - from;
-  const first = row + from;
+  const first = <usize>(row + from);
   const groups = <usize>(from >> 3) * GROUP_BYTES;
   if (dk) {
-    const x = stageRows(q + <usize>first * qRow, qRow, rows, D, queryCopy);
-    const p = scoreGrads + groups;
-    for (let j = 0; j < n; j += 4) {
-      const c = <usize>j * CELLS;
-      keyProduct(p + c, weightCells - scoreGrads, GROUP_BYTES, 0, rows, x, stagedStride(qRow, D), keySums + <usize>j * widthD, widthD, D);
-    }
+    const x = stageRows(q + first * qRow, qRow, rows, D, queryCopy);
+    const stride = address(args, DK + 3);
+    addKeys(scoreGrads + groups, weightCells - scoreGrads, rows, x, stagedStride(qRow, D), dk + <usize>tile * stride, stride, D, n, !keyBegun);
+    keyBegun = true;
   }
   if (dv) {
-    const x = stageRows(dOut + <usize>first * dOutRow, dOutRow, rows, Dv, gradCopy);
-    const p = weightCells + groups;
-    for (let j = 0; j < n; j += 4) {
-      const c = <usize>j * CELLS;
-      keyProduct(p + c, 0, GROUP_BYTES, 0, rows, x, stagedStride(dOutRow, Dv), valueSums + <usize>j * widthDv, widthDv, Dv);
+    const x = stageRows(dOut + first * dOutRow, dOutRow, rows, Dv, gradCopy);
+    const stride = address(args, DV + 3);
+    addKeys(weightCells + groups, 0, rows, x, stagedStride(dOutRow, Dv), dv + <usize>tile * stride, stride, Dv, n, !valueBegun);
+    valueBegun = true;
+  }
+}
+
+/** c [n][width] += pᵀ·x: in place, four keys at a time, where that writes no other key. */
+function addKeys(
+  p: usize, marks: usize, rows: i32, x: usize, xRow: usize, c: usize, cRow: usize, width: i32, n: i32, fresh: bool,
+): void {
+  const padded = paddedBytes(width);
+  for (let j = 0; j < n; j += 4) {
+    const count = min(4, n - j);
+    if (count == 4 && (width & 7) == 0) {
+      keyProduct(p, marks, rows, x, xRow, c, cRow, width, fresh);
+    } else {
+      if (!fresh) copyRows(c, cRow, block, padded, count, width);
+      keyProduct(p, marks, rows, x, xRow, block, padded, width, fresh);
+      copyRows(block, padded, c, cRow, count, width);
     }
+    p += 4 * CELLS;
+    c += 4 * cRow;
   }
 }
 
@@ -281,19 +312,21 @@ function addBiasGrad(args: usize, i: i32, valid: i32, a: i32, n: i32, at: usize)
   }
 }
 
-/** delta = Σ dO·O − dLogSumExp of every row. Part: `perPart` units (batch, head, chunk of 64 rows). */
+/**
+ * delta = Σ dO·O − dLogSumExp of every row. Part: `perPart` units (batch, head, chunk of 64 rows).
+ */
 export function attentionDelta(args: usize, part: u32): void {
   decode(args);
   const chunks = <u32>(argU(args, 15) + CHUNK - 1) / CHUNK;
   const perPart = argU(args, 58);
   const end = min((part + 1) * perPart, <u32>B * H * chunks);
-  const dlse: usize = argU(args, DLSE);
+  const dlse = address(args, DLSE);
   for (let unit = part * perPart; unit < end; unit++) {
     const pair = unit / chunks;
     selectPair(args, pair / H, pair % H);
     const from = <i32>(unit % chunks) * CHUNK, to = min(Lq, from + CHUNK);
     const out = rowsOf(args, OUT, queryStart, head), grad = rowsOf(args, DOUT, queryStart, head);
-    const outRow: usize = argU(args, OUT + 3), gradRow: usize = argU(args, DOUT + 3);
+    const outRow = address(args, OUT + 3), gradRow = address(args, DOUT + 3);
     for (let i = from; i < to; i++) {
       let delta = dotRows(out + <usize>i * outRow, grad + <usize>i * gradRow);
       if (dlse) delta -= load<f32>(statAt(dlse, i));

@@ -2,7 +2,7 @@
 // scale, softcap, ALiBi, bias, forbidden cells, dropout.
 import { fma4 } from './simd';
 import { argU } from './runtime';
-import { philox4, tanh4 } from './attention-math';
+import { philoxKeep4, tanh4 } from './attention-math';
 import { CELLS, scoreTile } from './attention-products';
 import {
   LOWEST, batch, bias, cells, diagonal, dropMode, dropScale, dropThreshold, hasAlibi, head, k, kRow, keep, keepCells,
@@ -27,13 +27,12 @@ export function scoreCells(
 ): void {
   const n = to - from;
   const padded = (n + 3) & ~3;
-  scoreTile(qT, D, k + <usize>from * kRow, kRow, n, cells);
+  scoreTile(qT, D, k + <usize>from * kRow, kRow, n, cells, valid);
   shapeScores(padded, slopes);
   if (hasAlibi) addAlibi(chunk + r0 + diagonal - from, padded);
   if (bias) addBias(args, chunk + r0, valid, from, n);
-  const end = cells + <usize>padded * CELLS;
-  for (let c = cells; c < end; c += 16) v128.store(c, f32x4.pmax(v128.load(c), f32x4.splat(LOWEST)));
-  if (!allWithin(r0, from, from + padded)) forbidOutside(r0, from, padded);
+  if (allWithin(r0, from, from + padded)) liftLowest(padded);
+  else forbidOutside(r0, from, padded);
   if (bias) forbidBias(args, chunk + r0, valid, from, n);
   if (mask) forbidMask(args, chunk + r0, valid, from, n);
 }
@@ -107,6 +106,12 @@ function forbidMask(args: usize, row: i32, valid: i32, from: i32, n: i32): void 
   }
 }
 
+/** Allowed scores stay above −∞, which marks forbidden cells. */
+function liftLowest(n: i32): void {
+  const end = cells + <usize>n * CELLS;
+  for (let c = cells; c < end; c += 16) v128.store(c, f32x4.pmax(v128.load(c), f32x4.splat(LOWEST)));
+}
+
 function allWithin(r0: i32, from: i32, to: i32): bool {
   const low = rowLow + (<usize>r0 << 2), high = rowHigh + (<usize>r0 << 2);
   const below = v128.or(i32x4.gt_s(v128.load(low), i32x4.splat(from)), i32x4.gt_s(v128.load(low, 16), i32x4.splat(from)));
@@ -117,14 +122,14 @@ function allWithin(r0: i32, from: i32, to: i32): bool {
 function forbidOutside(r0: i32, from: i32, n: i32): void {
   const low = rowLow + (<usize>r0 << 2), high = rowHigh + (<usize>r0 << 2);
   const lowA = v128.load(low), lowB = v128.load(low, 16), highA = v128.load(high), highB = v128.load(high, 16);
-  const forbidden = f32x4.splat(-Infinity);
+  const forbidden = f32x4.splat(-Infinity), lowest = f32x4.splat(LOWEST);
   let j = i32x4.splat(from);
   const end = cells + <usize>n * CELLS;
   for (let c = cells; c < end; c += CELLS) {
     const a = v128.and(i32x4.ge_s(j, lowA), i32x4.lt_s(j, highA));
     const b = v128.and(i32x4.ge_s(j, lowB), i32x4.lt_s(j, highB));
-    v128.store(c, v128.bitselect(v128.load(c), forbidden, a));
-    v128.store(c, v128.bitselect(v128.load(c, 16), forbidden, b), 16);
+    v128.store(c, v128.bitselect(f32x4.pmax(v128.load(c), lowest), forbidden, a));
+    v128.store(c, v128.bitselect(f32x4.pmax(v128.load(c, 16), lowest), forbidden, b), 16);
     j = i32x4.add(j, i32x4.splat(1));
   }
 }
@@ -135,21 +140,23 @@ export function dropoutCells(args: usize, chunk: i32, r0: i32, valid: i32, from:
   const threshold = i32x4.splat(dropThreshold);
   const factor = f32x4.splat(dropScale);
   const rows = i32x4.add(i32x4.splat(chunk + r0), i32x4(0, 1, 2, 3));
-  const halves: usize = valid > 4 ? 2 : 1;
-  for (let j = from; j < to; ) {
-    const place = <u32>(j + keyOffset);
-    const word = place & 3;
-    const count = min(4 - word, to - j);
-    for (let half: usize = 0; half < halves; half++) {
-      philox4(place >> 2, i32x4.add(rows, i32x4.splat(<i32>half * 4)), head, batch, seedLow, seedHigh, words);
-      let c = keepCells + <usize>(j - from) * CELLS + half * 16;
-      for (let w = word; w < word + count; w++) {
-        const u = i32x4.shr_u(v128.load(words + (<usize>w << 4)), 8);
-        v128.store(c, v128.and(factor, i32x4.ge_s(u, threshold)));
-        c += CELLS;
+  for (let half: usize = 0; half < 32; half += 16) {
+    if (half && valid <= 4) break;
+    const c1 = half ? i32x4.add(rows, i32x4.splat(4)) : rows;
+    for (let j = from; j < to; ) {
+      const place = <u32>(j + keyOffset);
+      const word = place & 3;
+      const c = keepCells + <usize>(j - from) * CELLS + half;
+      if (word == 0) {
+        // Whole blocks may run over the range's end by up to three keys: there is room.
+        philoxKeep4(place >> 2, c1, head, batch, seedLow, seedHigh, threshold, factor, c, CELLS);
+        j += 4;
+        continue;
       }
+      philoxKeep4(place >> 2, c1, head, batch, seedLow, seedHigh, threshold, factor, words, 16);
+      for (let w: usize = 0; w < 4 - word; w++) v128.store(c + w * CELLS, v128.load(words + ((w + word) << 4)));
+      j += 4 - word;
     }
-    j += count;
   }
 }
 

@@ -45,30 +45,37 @@ export function tanh4(x: v128): v128 {
   return v128.bitselect(x, result, f32x4.ne(x, x));
 }
 
-/** Natural logarithm of a normal float32 (error <= 2 ulp); not finite or not positive gives NaN. */
-export function logScore(x: f32): f32 {
-  if (!(x > 0) || x == Infinity) return NaN;
-  let bits = reinterpret<i32>(x);
-  let e = (bits >> 23) - 126;
-  let m = reinterpret<f32>((bits & 0x007fffff) | 0x3f000000);
-  if (m < 0.70710678118654752) {
-    e -= 1;
-    m += m;
-  }
-  // log(m·2^e) in float64: one value per row, and m + log(sum) then rounds once.
-  const t = <f64>m;
-  const y = (t - 1) / (t + 1);
-  const y2 = y * y;
-  let p = 2.0 / 13 * y2 + 2.0 / 11;
-  p = p * y2 + 2.0 / 9;
-  p = p * y2 + 2.0 / 7;
-  p = p * y2 + 2.0 / 5;
-  p = p * y2 + 2.0 / 3;
-  return <f32>(<f64>e * 0.69314718055994531 + y * (2 + y2 * p));
+/** Natural logarithm of normal, finite float32 > 0 on four lanes, else NaN; error <= 2 ulp. */
+export function logScore4(x: v128): v128 {
+  const ordinary = v128.and(f32x4.gt(x, f32x4.splat(0)), f32x4.lt(x, f32x4.splat(Infinity)));
+  // x = m·2^e with m in [√½, √2)
+  const offset = i32x4.sub(x, i32x4.splat(0x3f3504f3));
+  const e = f32x4.convert_i32x4_s(i32x4.shr_s(offset, 23));
+  const m = i32x4.add(v128.and(offset, i32x4.splat(0x007fffff)), i32x4.splat(0x3f3504f3));
+  const t = f32x4.sub(m, f32x4.splat(1));
+  const t2 = f32x4.mul(t, t);
+  let p = fma4(t, f32x4.splat(7.0376836292e-2), f32x4.splat(-1.151461031e-1));
+  p = fma4(p, t, f32x4.splat(1.1676998740e-1));
+  p = fma4(p, t, f32x4.splat(-1.2420140846e-1));
+  p = fma4(p, t, f32x4.splat(1.4249322787e-1));
+  p = fma4(p, t, f32x4.splat(-1.6668057665e-1));
+  p = fma4(p, t, f32x4.splat(2.0000714765e-1));
+  p = fma4(p, t, f32x4.splat(-2.4999993993e-1));
+  p = fma4(p, t, f32x4.splat(3.3333331174e-1));
+  let y = f32x4.mul(f32x4.mul(p, t), t2);
+  y = fma4(e, f32x4.splat(-2.12194440e-4), y);
+  y = fma4(t2, f32x4.splat(-0.5), y);
+  y = fma4(e, f32x4.splat(0.693359375), f32x4.add(t, y));
+  return v128.bitselect(y, f32x4.splat(NaN), ordinary);
 }
 
-/** The four words of four counters (c0, c1[lane], c2, c3), written as [word][lane] to `out` (64 bytes). */
-export function philox4(c0: u32, c1: v128, c2: u32, c3: u32, key0: u32, key1: u32, out: usize): void {
+/**
+ * Four counters (c0, c1[lane], c2, c3): `out`, at 4 words `step` bytes apart, receives `kept` in the lanes whose word
+ * w has (w >>> 8) >= threshold, else 0.
+ */
+export function philoxKeep4(
+  c0: u32, c1: v128, c2: u32, c3: u32, key0: u32, key1: u32, threshold: v128, kept: v128, out: usize, step: usize,
+): void {
   const m0 = i32x4.splat(0xd2511f53);
   const m1 = i32x4.splat(0xcd9e8d57);
   let x0 = i32x4.splat(c0);
@@ -82,15 +89,18 @@ export function philox4(c0: u32, c1: v128, c2: u32, c3: u32, key0: u32, key1: u3
     const aHigh = i64x2.extmul_high_i32x4_u(x0, m0);
     const bLow = i64x2.extmul_low_i32x4_u(x2, m1);
     const bHigh = i64x2.extmul_high_i32x4_u(x2, m1);
-    x0 = v128.xor(v128.xor(v128.shuffle<i32>(bLow, bHigh, 1, 3, 5, 7), x1), k0);
-    x2 = v128.xor(v128.xor(v128.shuffle<i32>(aLow, aHigh, 1, 3, 5, 7), x3), k1);
+    x0 = v128.xor(v128.xor(x1, k0), v128.shuffle<i32>(bLow, bHigh, 1, 3, 5, 7));
+    x2 = v128.xor(v128.xor(x3, k1), v128.shuffle<i32>(aLow, aHigh, 1, 3, 5, 7));
     x1 = v128.shuffle<i32>(bLow, bHigh, 0, 2, 4, 6);
     x3 = v128.shuffle<i32>(aLow, aHigh, 0, 2, 4, 6);
     k0 = i32x4.add(k0, i32x4.splat(0x9e3779b9));
     k1 = i32x4.add(k1, i32x4.splat(0xbb67ae85));
   }
-  v128.store(out, x0);
-  v128.store(out, x1, 16);
-  v128.store(out, x2, 32);
-  v128.store(out, x3, 48);
+  v128.store(out, v128.and(kept, i32x4.ge_s(i32x4.shr_u(x0, 8), threshold)));
+  out += step;
+  v128.store(out, v128.and(kept, i32x4.ge_s(i32x4.shr_u(x1, 8), threshold)));
+  out += step;
+  v128.store(out, v128.and(kept, i32x4.ge_s(i32x4.shr_u(x2, 8), threshold)));
+  out += step;
+  v128.store(out, v128.and(kept, i32x4.ge_s(i32x4.shr_u(x3, 8), threshold)));
 }

@@ -13,20 +13,21 @@ import { fma4 } from './simd';
 /** Bytes of one key's cells in a group. */
 // @ts-ignore: decorator
 @inline export const CELLS: usize = 32;
+/** Bytes of a group's cells with a tile of 64 keys. */
+// @ts-ignore: decorator
+@inline export const GROUP_BYTES: usize = 2048;
 
-/** Transposes `rows` (1..8) rows of `width` floats into xT [width][8], times `factor`; missing rows are 0. */
+/**
+ * Transposes `rows` (1..8) rows of `width` floats into xT [width][8], times `factor`. Missing rows repeat the last;
+ * with at most 4 rows the upper four lanes stay as they are.
+ */
 export function packRows(x: usize, stride: usize, rows: i32, width: i32, factor: f32, out: usize): void {
   const f = f32x4.splat(factor);
-  for (let half = 0; half < 2; half++) {
-    const count = rows - half * 4;
-    const from = x + <usize>(half * 4) * stride;
-    const to = out + <usize>half * 16;
-    if (count <= 0) {
-      for (let d = 0; d < width; d++) v128.store(to + <usize>d * CELLS, f32x4.splat(0));
-      continue;
-    }
-    if (count >= 4) packFour(from, from + stride, from + 2 * stride, from + 3 * stride, width, f, to);
-    else packFew(from, stride, count, width, factor, to);
+  for (let r = 0; r < rows; r += 4) {
+    const last = rows - 1 - r;
+    const r0 = x + <usize>r * stride;
+    const r1 = r0 + <usize>min(1, last) * stride, r2 = r0 + <usize>min(2, last) * stride;
+    packFour(r0, r1, r2, r0 + <usize>min(3, last) * stride, width, f, out + (<usize>r << 2));
   }
 }
 
@@ -65,17 +66,9 @@ function packFour(r0: usize, r1: usize, r2: usize, r3: usize, width: i32, f: v12
   }
 }
 
-function packFew(from: usize, stride: usize, count: i32, width: i32, factor: f32, to: usize): void {
-  for (let d = 0; d < width; d++) {
-    v128.store(to, f32x4.splat(0));
-    for (let r = 0; r < count; r++) store<f32>(to + (<usize>r << 2), load<f32>(from + <usize>r * stride) * factor);
-    from += 4;
-    to += CELLS;
-  }
-}
-
-/** s[j][r] for j < n; s is written up to the next multiple of 4 keys (copies of the last key). */
-export function scoreTile(xT: usize, width: i32, y: usize, stride: usize, n: i32, s: usize): void {
+/** s[j][r] for j < n and r < valid; s is written up to the next multiple of 4 keys (copies of keys at hand). */
+export function scoreTile(xT: usize, width: i32, y: usize, stride: usize, n: i32, s: usize, valid: i32): void {
+  if (valid <= 4) return scoreFew(xT, width, y, stride, n, s);
   let j = 0;
   for (; j + 4 <= n; j += 4) {
     dots(xT, width, y, y + stride, y + 2 * stride, y + 3 * stride, s);
@@ -84,6 +77,77 @@ export function scoreTile(xT: usize, width: i32, y: usize, stride: usize, n: i32
   }
   const left = n - j;
   if (left > 0) dots(xT, width, y, y + (left > 1 ? stride : 0), y + (left > 2 ? 2 * stride : 0), y, s);
+}
+
+/** The lower four rows alone. */
+function scoreFew(xT: usize, width: i32, y: usize, stride: usize, n: i32, s: usize): void {
+  for (let j = 0; j < n; j += 8) {
+    const last = n - 1 - j;
+    const y1 = y + <usize>min(1, last) * stride, y2 = y + <usize>min(2, last) * stride;
+    const y3 = y + <usize>min(3, last) * stride;
+    if (last < 4) dotsFour(xT, width, y, y1, y2, y3, s);
+    else if (last >= 7) dotsEight(xT, width, y, y1, y2, y3, stride * 4, s);
+    else {
+      dotsFour(xT, width, y, y1, y2, y3, s);
+      const z = y + 4 * stride;
+      const z1 = z + <usize>min(1, last - 4) * stride, z2 = z + <usize>min(2, last - 4) * stride;
+      dotsFour(xT, width, z, z1, z2, z, s + 4 * CELLS);
+    }
+    y += 8 * stride;
+    s += 8 * CELLS;
+  }
+}
+
+function dotsFour(xT: usize, width: i32, y0: usize, y1: usize, y2: usize, y3: usize, s: usize): void {
+  let a0 = f32x4.splat(0), a1 = f32x4.splat(0), a2 = f32x4.splat(0), a3 = f32x4.splat(0);
+  const end = xT + <usize>width * CELLS;
+  while (xT < end) {
+    const a = v128.load(xT);
+    a0 = fma4(a, v128.load_splat<u32>(y0), a0);
+    a1 = fma4(a, v128.load_splat<u32>(y1), a1);
+    a2 = fma4(a, v128.load_splat<u32>(y2), a2);
+    a3 = fma4(a, v128.load_splat<u32>(y3), a3);
+    xT += CELLS;
+    y0 += 4;
+    y1 += 4;
+    y2 += 4;
+    y3 += 4;
+  }
+  v128.store(s, a0);
+  v128.store(s, a1, 32);
+  v128.store(s, a2, 64);
+  v128.store(s, a3, 96);
+}
+
+/** Keys y0..y3 and the four that lie `next` bytes after them. */
+function dotsEight(xT: usize, width: i32, y0: usize, y1: usize, y2: usize, y3: usize, next: usize, s: usize): void {
+  let a0 = f32x4.splat(0), a1 = f32x4.splat(0), a2 = f32x4.splat(0), a3 = f32x4.splat(0);
+  let b0 = f32x4.splat(0), b1 = f32x4.splat(0), b2 = f32x4.splat(0), b3 = f32x4.splat(0);
+  const end = xT + <usize>width * CELLS;
+  while (xT < end) {
+    const a = v128.load(xT);
+    a0 = fma4(a, v128.load_splat<u32>(y0), a0);
+    b0 = fma4(a, v128.load_splat<u32>(y0 + next), b0);
+    a1 = fma4(a, v128.load_splat<u32>(y1), a1);
+    b1 = fma4(a, v128.load_splat<u32>(y1 + next), b1);
+    a2 = fma4(a, v128.load_splat<u32>(y2), a2);
+    b2 = fma4(a, v128.load_splat<u32>(y2 + next), b2);
+    a3 = fma4(a, v128.load_splat<u32>(y3), a3);
+    b3 = fma4(a, v128.load_splat<u32>(y3 + next), b3);
+    xT += CELLS;
+    y0 += 4;
+    y1 += 4;
+    y2 += 4;
+    y3 += 4;
+  }
+  v128.store(s, a0);
+  v128.store(s, a1, 32);
+  v128.store(s, a2, 64);
+  v128.store(s, a3, 96);
+  v128.store(s, b0, 128);
+  v128.store(s, b1, 160);
+  v128.store(s, b2, 192);
+  v128.store(s, b3, 224);
 }
 
 function dots(xT: usize, width: i32, y0: usize, y1: usize, y2: usize, y3: usize, s: usize): void {
@@ -225,29 +289,35 @@ function rowBlockByCell(
 }
 
 /**
- * c [4][width] += Σ over rows [from, to) of p[r >> 3][0..3][r & 7] · x[r], for four keys whose cells start at p in
- * the first group; groups lie `groupBytes` apart; from is a multiple of 8.
+ * c [4][width] = (fresh ? 0 : c) + Σ over `rows` rows r of p[r >> 3][0..3][r & 7] · x[r], for four keys whose cells
+ * start at p in the first group; groups lie GROUP_BYTES apart. width is a multiple of 8.
  */
 export function keyProduct(
-  p: usize, marks: usize, groupBytes: usize, from: i32, to: i32, x: usize, xRow: usize, c: usize, cRow: usize, width: i32,
+  p: usize, marks: usize, rows: i32, x: usize, xRow: usize, c: usize, cRow: usize, width: i32, fresh: bool,
 ): void {
-  p += <usize>(from >> 3) * groupBytes;
-  x += <usize>from * xRow;
-  const rows = to - from;
   for (let i: usize = 0; i < <usize>width * 4; i += 32) {
-    if (!keyBlock(p, groupBytes, rows, x + i, xRow, c + i, cRow)) {
-      keyBlockByCell(p, marks, groupBytes, rows, x + i, xRow, c + i, cRow);
-    }
+    if (fresh) clearBlock(c + i, cRow);
+    if (!keyBlock(p, rows, x + i, xRow, c + i, cRow)) keyBlockByCell(p, marks, rows, x + i, xRow, c + i, cRow);
   }
 }
 
-function keyBlock(p: usize, groupBytes: usize, rows: i32, x: usize, xRow: usize, c: usize, cRow: usize): bool {
+// @ts-ignore: decorator
+@inline function clearBlock(c: usize, cRow: usize): void {
+  const zero = f32x4.splat(0);
+  for (let r = 0; r < 4; r++) {
+    v128.store(c, zero);
+    v128.store(c, zero, 16);
+    c += cRow;
+  }
+}
+
+function keyBlock(p: usize, rows: i32, x: usize, xRow: usize, c: usize, cRow: usize): bool {
   const c1 = c + cRow, c2 = c1 + cRow, c3 = c2 + cRow;
   let a0 = v128.load(c), a1 = v128.load(c1), a2 = v128.load(c2), a3 = v128.load(c3);
   let b0 = v128.load(c, 16), b1 = v128.load(c1, 16), b2 = v128.load(c2, 16), b3 = v128.load(c3, 16);
   while (rows > 0) {
     const end = p + (<usize>min(rows, GROUP) << 2);
-    const next = p + groupBytes;
+    const next = p + GROUP_BYTES;
     while (p < end) {
       const xa = v128.load(x);
       const xb = v128.load(x, 16);
@@ -282,13 +352,13 @@ function keyBlock(p: usize, groupBytes: usize, rows: i32, x: usize, xRow: usize,
 }
 
 function keyBlockByCell(
-  p: usize, marks: usize, groupBytes: usize, rows: i32, x: usize, xRow: usize, c: usize, cRow: usize,
+  p: usize, marks: usize, rows: i32, x: usize, xRow: usize, c: usize, cRow: usize,
 ): void {
   for (let j: usize = 0; j < 4; j++) {
     const to = c + j * cRow;
     let a = v128.load(to), b = v128.load(to, 16);
     for (let r = 0; r < rows; r++) {
-      const cell = p + <usize>(r >> 3) * groupBytes + j * CELLS + (<usize>(r & 7) << 2);
+      const cell = p + <usize>(r >> 3) * GROUP_BYTES + j * CELLS + (<usize>(r & 7) << 2);
       if (load<i32>(cell + marks) == <i32>0x80000000) continue;
       const t = v128.load_splat<u32>(cell);
       const from = x + <usize>r * xRow;
@@ -319,22 +389,32 @@ export function stageRows(x: usize, stride: usize, rows: i32, width: i32, copy: 
   return (width & 7) == 0 ? stride : <usize>((width + 7) & ~7) * 4;
 }
 
-/** to = from·factor, or to += from·factor: one row of `width` floats. */
-export function writeRow(from: usize, to: usize, width: i32, factor: f32, add: bool): void {
+/** to = from·factor: one row of `width` floats. */
+export function writeRow(from: usize, to: usize, width: i32, factor: f32): void {
   const f = f32x4.splat(factor);
   let d = 0;
   for (; d + 4 <= width; d += 4) {
-    let v = f32x4.mul(v128.load(from), f);
-    if (add) v = f32x4.add(v128.load(to), v);
-    v128.store(to, v);
+    v128.store(to, f32x4.mul(v128.load(from), f));
     from += 16;
     to += 16;
   }
   for (; d < width; d++) {
-    let v = load<f32>(from) * factor;
-    if (add) v += load<f32>(to);
-    store<f32>(to, v);
+    store<f32>(to, load<f32>(from) * factor);
     from += 4;
     to += 4;
+  }
+}
+
+export function copyRows(from: usize, fromRow: usize, to: usize, toRow: usize, rows: i32, width: i32): void {
+  for (let r = 0; r < rows; r++) writeRow(from + <usize>r * fromRow, to + <usize>r * toRow, width, 1);
+}
+
+export function clearRows(to: usize, stride: usize, rows: i32, width: i32): void {
+  for (let r = 0; r < rows; r++) {
+    const end = to + (<usize>width << 2);
+    let at = to;
+    for (; at + 16 <= end; at += 16) v128.store(at, f32x4.splat(0));
+    for (; at < end; at += 4) store<f32>(at, 0);
+    to += stride;
   }
 }

@@ -118,7 +118,7 @@ function layOutScratch(): void {
   words = at + 1280;
   cells = at + 1536;
   keepCells = cells + 2048;
-  slopeCells = keepCells + 2048;
+  slopeCells = keepCells + 2048 + 96; // dropoutCells may write three keys more
   gradCells = slopeCells + 2048;
   scratchRest = gradCells + 2048;
 }

@@ -8,12 +8,12 @@
 //   rowMax = max(sink, max_j score)    rowSum = exp(sink − rowMax) + Σ_j exp(score − rowMax)
 // An empty row has rowMax −∞ and rowSum 0, or the sink and 1.
 import { argU } from './runtime';
-import { expScore, expScore4, logScore } from './attention-math';
-import { CELLS, GROUP, packRows, rowProduct, stageRows, stagedStride, writeRow } from './attention-products';
+import { expScore, expScore4, logScore4 } from './attention-math';
+import { CELLS, GROUP, clearRows, packRows, rowProduct, stageRows, stagedStride, writeRow } from './attention-products';
 import { dropoutCells, packScale, scoreCells } from './attention-cells';
 import {
   address, B, CHUNK, D, Dv, H, LOWEST, Lq, SHARED_SLOTS, TILE, batch, boundRows, cells, decode, dropMode, firstKey, head, keepCells,
-  lastKey, q, qRow, queryStart, rowAux, rowMax, rowSum, scratchRest, selectPair, sink, statAt, v, vRow,
+  lastKey, q, qRow, queryStart, rowAux, rowMax, rowSum, scratchRest, selectPair, sink, statAt, statRow, v, vRow, words,
 } from './attention-state';
 
 // The forward's own scratch.
@@ -60,7 +60,7 @@ function forwardChunk(args: usize, from: i32, rows: i32): void {
       if (a < b) forwardGroup(args, from, r0, valid, a, b, values + <usize>(a - tile) * stagedStride(vRow, Dv));
     }
   }
-  for (let r = 0; r < rows; r++) finishRow(args, from + r, r);
+  for (let r = 0; r < rows; r += 4) finishRows(args, from + r, r, min(4, rows - r));
 }
 
 function startRows(from: i32, rows: i32): void {
@@ -72,7 +72,7 @@ function startRows(from: i32, rows: i32): void {
     v128.store(rowMax + r, f32x4.splat(-Infinity));
     v128.store(rowSum + r, f32x4.splat(0));
   }
-  memory.fill(sums, 0, ((<usize>rows + 7) & ~7) * sumRow);
+  clearRows(sums, sumRow, (rows + 7) & ~7, <i32>(sumRow >> 2));
 }
 
 /** One group of rows against keys [a, b) of a tile: scores, softmax, dropout, values. */
@@ -112,29 +112,45 @@ function softmaxCells(n: i32, offset: usize): void {
   v128.store(rowAux + offset, factor);
 }
 
-/** Adds the sink, divides by the sum and writes the row and its statistics. */
-function finishRow(args: usize, i: i32, r: i32): void {
-  let most = load<f32>(rowMax + (<usize>r << 2)), sum = load<f32>(rowSum + (<usize>r << 2));
-  const to: usize = address(args, SHARED_SLOTS) + outBatch(args) + <usize>i * address(args, SHARED_SLOTS + 3);
-  const from = sums + <usize>r * sumRow;
-  if (most <= LOWEST && sum == sum) {
-    // Empty: all scores are −∞ or forbidden.
-    memory.fill(to, 0, <usize>Dv * 4);
-    most = sink;
-    sum = sink == -Infinity ? 0 : 1;
-  } else {
-    let factor: f32 = 1;
-    if (sink != -Infinity) {
-      const top = max(most, sink);
-      factor = expScore(most - top);
-      sum = sum * factor + expScore(sink - top);
-      most = top;
-    }
-    writeRow(from, to, Dv, factor / sum, false);
+/** Adds the sink, divides by the sum and writes `valid` of four rows and their statistics. */
+function finishRows(args: usize, i: i32, r: i32, valid: i32): void {
+  const at = <usize>r << 2;
+  let most = v128.load(rowMax + at), sum = v128.load(rowSum + at);
+  // Empty: all scores are −∞ or forbidden (NaN scores leave NaN in the sum).
+  const empty = v128.and(f32x4.le(most, f32x4.splat(LOWEST)), f32x4.eq(sum, sum));
+  let factor = f32x4.splat(1);
+  const s = f32x4.splat(sink);
+  if (sink != -Infinity) {
+    const top = f32x4.pmax(most, s);
+    factor = expScore4(f32x4.sub(most, top));
+    sum = f32x4.add(f32x4.mul(sum, factor), expScore4(f32x4.sub(s, top)));
+    most = top;
   }
-  store<f32>(statAt(address(args, 55), i), most);
-  store<f32>(statAt(address(args, 56), i), sum);
-  store<f32>(statAt(address(args, 57), i), sum == 0 ? -Infinity : sink == most && sum == 1 ? sink : most + logScore(sum));
+  most = v128.bitselect(s, most, empty);
+  sum = v128.bitselect(f32x4.splat(sink == -Infinity ? 0 : 1), sum, empty);
+  const lse = v128.bitselect(s, f32x4.add(most, logScore4(sum)), empty);
+  v128.store(rowMax + at, most);
+  v128.store(rowSum + at, sum);
+  v128.store(rowAux + at, v128.bitselect(i32x4.splat(0x80000000), f32x4.div(factor, sum), empty));
+  v128.store(words, lse);
+  writeFinished(args, i, r, valid);
+}
+
+function writeFinished(args: usize, i: i32, r: i32, valid: i32): void {
+  const stride = address(args, SHARED_SLOTS + 3);
+  const out = address(args, SHARED_SLOTS) + outBatch(args) + <usize>i * stride;
+  const most = statAt(address(args, 55), i), sum = statAt(address(args, 56), i), lse = statAt(address(args, 57), i);
+  for (let n = 0; n < valid; n++) {
+    const at = <usize>(r + n) << 2;
+    const to = out + <usize>n * stride, step = <usize>n * statRow;
+    const factor = load<f32>(rowAux + at);
+    // An empty row's sums may hold what must not show: its factor −0 selects 0.
+    if (reinterpret<i32>(factor) == <i32>0x80000000) clearRows(to, 0, 1, Dv);
+    else writeRow(sums + <usize>(r + n) * sumRow, to, Dv, factor);
+    store<f32>(most + step, load<f32>(rowMax + at));
+    store<f32>(sum + step, load<f32>(rowSum + at));
+    store<f32>(lse + step, load<f32>(words + (<usize>n << 2)));
+  }
 }
 
 function outBatch(args: usize): usize {
