@@ -12,7 +12,7 @@
 import { argU } from './runtime';
 import { expScore, expScore4 } from './attention-math';
 import {
-  CELLS, GROUP, GROUP_BYTES, clearRows, copyRows, keyProduct, packRows, rowProduct, scoreTile, stageRows, stagedStride,
+  CELLS, CHUNK_CELLS, GROUP, clearRows, copyRows, keyProduct, packRows, rowProduct, scoreTile, stageRows, stagedStride,
 } from './attention-products';
 import { dropoutCells, packScale, scoreCells } from './attention-cells';
 import {
@@ -36,8 +36,8 @@ const DLSE: usize = SHARED_SLOTS + 9; // attentionDelta
 const DSINKS: usize = SHARED_SLOTS + 9; // attentionSinks
 
 // The backward's own scratch.
-let weightCells: usize = 0; // [groups][TILE][8]: keep·p, forbidden −0
-let scoreGrads: usize = 0; // [groups][TILE][8]: dx
+let weightCells: usize = 0; // [TILE][CHUNK]: keep·p, forbidden −0
+let scoreGrads: usize = 0; // [TILE][CHUNK]: dx
 let queryT: usize = 0; // [D][8]
 let gradT: usize = 0; // [Dv][8]
 let ones: usize = 0; // [8]
@@ -61,8 +61,8 @@ let valueBegun: bool = false;
 function layOut(): void {
   const widthD = paddedBytes(D), widthDv = paddedBytes(Dv);
   weightCells = scratchRest;
-  scoreGrads = weightCells + 8 * GROUP_BYTES;
-  queryT = scoreGrads + 8 * GROUP_BYTES;
+  scoreGrads = weightCells + <usize>TILE * CHUNK_CELLS;
+  queryT = scoreGrads + <usize>TILE * CHUNK_CELLS;
   gradT = queryT + <usize>D * CELLS;
   ones = gradT + <usize>Dv * CELLS;
   block = ones + 32;
@@ -151,11 +151,11 @@ function backwardTile(args: usize, mode: u32, row: i32, rows: i32, tile: i32, n:
     const valid = min(GROUP, rows - r0);
     const low = firstKey(r0, valid), high = lastKey(r0, valid);
     const a = max(tile, low & ~3), b = min(tile + n, high);
-    const at = <usize>(r0 >> 3) * GROUP_BYTES;
+    const at = <usize>r0 << 2;
     if (a < b) {
       from = min(from, r0);
       to = r0 + valid;
-      const cell = at + <usize>(a - tile) * CELLS;
+      const cell = at + <usize>(a - tile) * CHUNK_CELLS;
       backwardGroup(args, mode, row, r0, valid, a, b, cell);
       const first = tile == (low & ~(TILE - 1));
       if (wantQ) addQueryGrad(args, row + r0, valid, b - a, cell, keys + <usize>(a - tile) * stagedStride(kRow, D), first);
@@ -194,21 +194,16 @@ function backwardGroup(args: usize, mode: u32, row: i32, r0: i32, valid: i32, a:
   scoreTile(gradT, Dv, v + <usize>a * vRow, vRow, n, gradCells, valid);
   if (dropMode) dropoutCells(args, row, r0, valid, a, b);
   const offset = <usize>r0 << 2;
-  gradientCells(n, offset, at);
-  if (valid > 4) gradientCells(n, offset + 16, at + 16);
-  if (mode == 3) return addBiasGrad(args, row + r0, valid, a, n, at);
-  const end = <usize>n * CELLS;
-  const f = f32x4.splat(scale);
-  for (let c: usize = 0; c < end; c += 16) {
-    let ds = f32x4.mul(v128.load(scoreGrads + at + c), f);
-    if (softcap != 0) ds = f32x4.mul(ds, v128.load(slopeCells + c));
-    v128.store(scoreGrads + at + c, ds);
-  }
+  const factor: f32 = mode == 3 ? 1 : scale;
+  gradientCells(n, offset, at, factor);
+  if (valid > 4) gradientCells(n, offset + 16, at + 16, factor);
+  if (softcap != 0 && mode != 3) applySlopes(n, at);
+  if (mode == 3) addBiasGrad(args, row + r0, valid, a, n, at);
 }
 
-/** Four rows' cells: scores, dp and keep become keep·p and ds. */
-function gradientCells(n: i32, offset: usize, at: usize): void {
-  const none = f32x4.splat(-Infinity);
+/** Four rows' cells: scores, dp and keep become keep·p and dx (where the bias is differentiated: ds). */
+function gradientCells(n: i32, offset: usize, at: usize, factor: f32): void {
+  const none = f32x4.splat(-Infinity), f = f32x4.splat(factor);
   const most = v128.load(rowMax + offset), inverse = v128.load(rowSum + offset), delta = v128.load(rowAux + offset);
   const half = offset & 16;
   const end = <usize>n * CELLS + half;
@@ -219,31 +214,42 @@ function gradientCells(n: i32, offset: usize, at: usize): void {
     let dp = v128.load(gradCells + c);
     let kept = p;
     if (dropMode) {
-      const factor = v128.load(keepCells + c);
-      kept = f32x4.mul(p, factor);
-      dp = f32x4.mul(dp, factor);
+      const keep = v128.load(keepCells + c);
+      kept = f32x4.mul(p, keep);
+      dp = f32x4.mul(dp, keep);
     }
-    const ds = f32x4.mul(p, f32x4.sub(dp, delta));
-    const to = at + c - half;
-    v128.store(weightCells + to, v128.bitselect(i32x4.splat(0x80000000), kept, forbidden));
-    v128.store(scoreGrads + to, v128.andnot(ds, forbidden));
+    const ds = f32x4.mul(f32x4.mul(p, f32x4.sub(dp, delta)), f);
+    v128.store(weightCells + at, v128.bitselect(i32x4.splat(0x80000000), kept, forbidden));
+    v128.store(scoreGrads + at, v128.andnot(ds, forbidden));
+    at += CHUNK_CELLS;
+  }
+}
+
+/** ds → dx where scores are capped. */
+function applySlopes(n: i32, at: usize): void {
+  const end = slopeCells + <usize>n * CELLS;
+  for (let c = slopeCells; c < end; c += CELLS) {
+    const to = scoreGrads + at;
+    v128.store(to, f32x4.mul(v128.load(to), v128.load(c)));
+    v128.store(to, f32x4.mul(v128.load(to, 16), v128.load(c, 16)), 16);
+    at += CHUNK_CELLS;
   }
 }
 
 /** dq of `valid` rows: made in place, four at a time, where that writes no other row. */
 function addQueryGrad(args: usize, i: i32, valid: i32, n: i32, at: usize, keys: usize, fresh: bool): void {
   const stride = address(args, DQ + 3), padded = paddedBytes(D), keyStride = stagedStride(kRow, D);
-  const factor = fresh ? 0 : ones;
+  const factor: usize = fresh ? 0 : ones;
   for (let r = 0; r < valid; r += 4) {
     const count = min(4, valid - r);
     const to = dq + <usize>(i + r) * stride;
     const p = scoreGrads + at + (<usize>r << 2);
     if (count == 4 && (D & 7) == 0) {
-      rowProduct(p, weightCells - scoreGrads, n, keys, keyStride, to, stride, D, factor, 4);
+      rowProduct(p, CHUNK_CELLS, weightCells - scoreGrads, n, keys, keyStride, to, stride, D, factor, 4);
       continue;
     }
     if (!fresh) copyRows(to, stride, block, padded, count, D);
-    rowProduct(p, weightCells - scoreGrads, n, keys, keyStride, block, padded, D, factor, 4);
+    rowProduct(p, CHUNK_CELLS, weightCells - scoreGrads, n, keys, keyStride, block, padded, D, factor, 4);
     copyRows(block, padded, to, stride, count, D);
   }
 }
@@ -253,7 +259,7 @@ function forbidAround(at: usize, a: i32, b: i32, n: i32): void {
   for (let j = 0; j < n; j++) {
     if (j == a) j = b;
     if (j >= n) break;
-    const c = at + <usize>j * CELLS;
+    const c = at + <usize>j * CHUNK_CELLS;
     v128.store(weightCells + c, i32x4.splat(0x80000000));
     v128.store(weightCells + c, i32x4.splat(0x80000000), 16);
     v128.store(scoreGrads + c, f32x4.splat(0));
@@ -265,7 +271,7 @@ function forbidAround(at: usize, a: i32, b: i32, n: i32): void {
 function addKeyGrads(args: usize, row: i32, from: i32, to: i32, tile: i32, n: i32): void {
   const rows = to - from;
   const first = <usize>(row + from);
-  const groups = <usize>(from >> 3) * GROUP_BYTES;
+  const groups = <usize>from << 2;
   if (dk) {
     const x = stageRows(q + first * qRow, qRow, rows, D, queryCopy);
     const stride = address(args, DK + 3);
@@ -294,7 +300,7 @@ function addKeys(
       keyProduct(p, marks, rows, x, xRow, block, padded, width, fresh);
       copyRows(block, padded, c, cRow, count, width);
     }
-    p += 4 * CELLS;
+    p += 4 * CHUNK_CELLS;
     c += 4 * cRow;
   }
 }
@@ -306,7 +312,7 @@ function addBiasGrad(args: usize, i: i32, valid: i32, a: i32, n: i32, at: usize)
     let c = scoreGrads + at + (<usize>r << 2);
     for (let j = 0; j < n; j++) {
       store<f32>(to, load<f32>(to) + load<f32>(c));
-      c += CELLS;
+      c += CHUNK_CELLS;
       to += step;
     }
   }

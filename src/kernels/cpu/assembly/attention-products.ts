@@ -3,7 +3,7 @@
 //   packRows   x [8][D]            -> xT [D][8]
 //   scoreTile  xT [D][8], y [n][D] -> s [n][8]      s[j][r] = Σ_d x[r][d]·y[j][d], d ascending
 //   rowProduct p [n][8], y [n][C]  -> c [8][C]      c[r]    = f[r]·c[r] + Σ_j p[j][r]·y[j], j ascending
-//   keyProduct p [n][8] by groups, x [rows][C] -> c [n][C]   c[j] += Σ_r p[j][r]·x[r], r ascending
+//   keyProduct p [4][rows], x [rows][C] -> c [4][C]   c[j] += Σ_r p[j][r]·x[r], r ascending
 // A forbidden cell's p is −0 (sign bit set; allowed cells are >= +0): multiplied by a finite number it changes
 // nothing. A block whose result is not finite is done again cell by cell, leaving the forbidden cells out.
 import { fma4 } from './simd';
@@ -13,9 +13,9 @@ import { fma4 } from './simd';
 /** Bytes of one key's cells in a group. */
 // @ts-ignore: decorator
 @inline export const CELLS: usize = 32;
-/** Bytes of a group's cells with a tile of 64 keys. */
+/** Bytes of one key's cells in a chunk of 64 rows, [key][64 rows]. */
 // @ts-ignore: decorator
-@inline export const GROUP_BYTES: usize = 2048;
+@inline export const CHUNK_CELLS: usize = 256;
 
 /**
  * Transposes `rows` (1..8) rows of `width` floats into xT [width][8], times `factor`. Missing rows repeat the last;
@@ -187,10 +187,12 @@ function dots(xT: usize, width: i32, y0: usize, y1: usize, y2: usize, y3: usize,
 
 /**
  * c [8][width], of which `valid` rows are wanted, = factor∘c + pᵀ·y over n keys; `factor` points at 8 floats, or is 0 where c starts from nothing.
- * width is a multiple of 8 (staged otherwise). `marks` is what must be added to a cell's address to find its sign mark.
+ * width is a multiple of 8 (staged otherwise). Keys lie pKey apart;
+ * `marks` is what must be added to a cell's address to find its sign mark.
  */
 export function rowProduct(
-  p: usize, marks: usize, n: i32, y: usize, yRow: usize, c: usize, cRow: usize, width: i32, factor: usize, valid: i32,
+  p: usize, pKey: usize, marks: usize, n: i32, y: usize, yRow: usize, c: usize, cRow: usize, width: i32,
+  factor: usize, valid: i32,
 ): void {
   const halves: usize = valid > 4 ? 2 : 1;
   for (let half: usize = 0; half < halves; half++) {
@@ -198,13 +200,14 @@ export function rowProduct(
     const ph = p + half * 16;
     const ch = c + half * 4 * cRow;
     for (let x: usize = 0; x < <usize>width * 4; x += 32) {
-      if (!rowBlock(ph, n, y + x, yRow, ch + x, cRow, f)) rowBlockByCell(ph, marks, n, y + x, yRow, ch + x, cRow, f);
+      if (rowBlock(ph, pKey, n, y + x, yRow, ch + x, cRow, f)) continue;
+      rowBlockByCell(ph, pKey, marks, n, y + x, yRow, ch + x, cRow, f);
     }
   }
 }
 
 /** 4 rows × 8 columns; returns false, storing nothing, if any result is not finite. */
-function rowBlock(p: usize, n: i32, y: usize, yRow: usize, c: usize, cRow: usize, factor: usize): bool {
+function rowBlock(p: usize, pKey: usize, n: i32, y: usize, yRow: usize, c: usize, cRow: usize, factor: usize): bool {
   let a0 = f32x4.splat(0), a1 = f32x4.splat(0), a2 = f32x4.splat(0), a3 = f32x4.splat(0);
   let b0 = f32x4.splat(0), b1 = f32x4.splat(0), b2 = f32x4.splat(0), b3 = f32x4.splat(0);
   const c1 = c + cRow, c2 = c1 + cRow, c3 = c2 + cRow;
@@ -222,7 +225,7 @@ function rowBlock(p: usize, n: i32, y: usize, yRow: usize, c: usize, cRow: usize
     a3 = f32x4.mul(v128.load(c3), f);
     b3 = f32x4.mul(v128.load(c3, 16), f);
   }
-  const end = p + <usize>n * CELLS;
+  const end = p + <usize>n * pKey;
   while (p < end) {
     const ya = v128.load(y);
     const yb = v128.load(y, 16);
@@ -238,7 +241,7 @@ function rowBlock(p: usize, n: i32, y: usize, yRow: usize, c: usize, cRow: usize
     t = v128.load_splat<u32>(p, 12);
     a3 = fma4(t, ya, a3);
     b3 = fma4(t, yb, b3);
-    p += CELLS;
+    p += pKey;
     y += yRow;
   }
   if (!allFinite(a0, a1, a2, a3, b0, b1, b2, b3)) return false;
@@ -265,7 +268,7 @@ function rowBlock(p: usize, n: i32, y: usize, yRow: usize, c: usize, cRow: usize
 
 /** The same sums in the same order; cells marked as forbidden are left out. */
 function rowBlockByCell(
-  p: usize, marks: usize, n: i32, y: usize, yRow: usize, c: usize, cRow: usize, factor: usize,
+  p: usize, pKey: usize, marks: usize, n: i32, y: usize, yRow: usize, c: usize, cRow: usize, factor: usize,
 ): void {
   for (let r: usize = 0; r < 4; r++) {
     let a = f32x4.splat(0), b = f32x4.splat(0);
@@ -276,7 +279,7 @@ function rowBlockByCell(
       b = f32x4.mul(v128.load(to, 16), f);
     }
     for (let j = 0; j < n; j++) {
-      const cell = p + <usize>j * CELLS + (r << 2);
+      const cell = p + <usize>j * pKey + (r << 2);
       if (load<i32>(cell + marks) == <i32>0x80000000) continue;
       const t = v128.load_splat<u32>(cell);
       const from = y + <usize>j * yRow;
@@ -289,55 +292,50 @@ function rowBlockByCell(
 }
 
 /**
- * c [4][width] = (fresh ? 0 : c) + Σ over `rows` rows r of p[r >> 3][0..3][r & 7] · x[r], for four keys whose cells
- * start at p in the first group; groups lie GROUP_BYTES apart. width is a multiple of 8.
+ * c [4][width] = (fresh ? 0 : c) + Σ over `rows` rows r of p[0..3][r] · x[r]: four keys' cells CHUNK_CELLS apart.
+ * width is a multiple of 8.
  */
 export function keyProduct(
   p: usize, marks: usize, rows: i32, x: usize, xRow: usize, c: usize, cRow: usize, width: i32, fresh: bool,
 ): void {
   for (let i: usize = 0; i < <usize>width * 4; i += 32) {
-    if (fresh) clearBlock(c + i, cRow);
-    if (!keyBlock(p, rows, x + i, xRow, c + i, cRow)) keyBlockByCell(p, marks, rows, x + i, xRow, c + i, cRow);
+    if (keyBlock(p, rows, x + i, xRow, c + i, cRow, fresh)) continue;
+    keyBlockByCell(p, marks, rows, x + i, xRow, c + i, cRow, fresh);
   }
 }
 
-// @ts-ignore: decorator
-@inline function clearBlock(c: usize, cRow: usize): void {
-  const zero = f32x4.splat(0);
-  for (let r = 0; r < 4; r++) {
-    v128.store(c, zero);
-    v128.store(c, zero, 16);
-    c += cRow;
-  }
-}
-
-function keyBlock(p: usize, rows: i32, x: usize, xRow: usize, c: usize, cRow: usize): bool {
+function keyBlock(p: usize, rows: i32, x: usize, xRow: usize, c: usize, cRow: usize, fresh: bool): bool {
   const c1 = c + cRow, c2 = c1 + cRow, c3 = c2 + cRow;
-  let a0 = v128.load(c), a1 = v128.load(c1), a2 = v128.load(c2), a3 = v128.load(c3);
-  let b0 = v128.load(c, 16), b1 = v128.load(c1, 16), b2 = v128.load(c2, 16), b3 = v128.load(c3, 16);
-  while (rows > 0) {
-    const end = p + (<usize>min(rows, GROUP) << 2);
-    const next = p + GROUP_BYTES;
-    while (p < end) {
-      const xa = v128.load(x);
-      const xb = v128.load(x, 16);
-      let t = v128.load_splat<u32>(p);
-      a0 = fma4(t, xa, a0);
-      b0 = fma4(t, xb, b0);
-      t = v128.load_splat<u32>(p, 32);
-      a1 = fma4(t, xa, a1);
-      b1 = fma4(t, xb, b1);
-      t = v128.load_splat<u32>(p, 64);
-      a2 = fma4(t, xa, a2);
-      b2 = fma4(t, xb, b2);
-      t = v128.load_splat<u32>(p, 96);
-      a3 = fma4(t, xa, a3);
-      b3 = fma4(t, xb, b3);
-      p += 4;
-      x += xRow;
-    }
-    p = next;
-    rows -= GROUP;
+  let a0 = f32x4.splat(0), a1 = f32x4.splat(0), a2 = f32x4.splat(0), a3 = f32x4.splat(0);
+  let b0 = f32x4.splat(0), b1 = f32x4.splat(0), b2 = f32x4.splat(0), b3 = f32x4.splat(0);
+  if (!fresh) {
+    a0 = v128.load(c);
+    b0 = v128.load(c, 16);
+    a1 = v128.load(c1);
+    b1 = v128.load(c1, 16);
+    a2 = v128.load(c2);
+    b2 = v128.load(c2, 16);
+    a3 = v128.load(c3);
+    b3 = v128.load(c3, 16);
+  }
+  const end = p + (<usize>rows << 2);
+  while (p < end) {
+    const xa = v128.load(x);
+    const xb = v128.load(x, 16);
+    let t = v128.load_splat<u32>(p);
+    a0 = fma4(t, xa, a0);
+    b0 = fma4(t, xb, b0);
+    t = v128.load_splat<u32>(p, 256);
+    a1 = fma4(t, xa, a1);
+    b1 = fma4(t, xb, b1);
+    t = v128.load_splat<u32>(p, 512);
+    a2 = fma4(t, xa, a2);
+    b2 = fma4(t, xb, b2);
+    t = v128.load_splat<u32>(p, 768);
+    a3 = fma4(t, xa, a3);
+    b3 = fma4(t, xb, b3);
+    p += 4;
+    x += xRow;
   }
   if (!allFinite(a0, a1, a2, a3, b0, b1, b2, b3)) return false;
   v128.store(c, a0);
@@ -352,13 +350,13 @@ function keyBlock(p: usize, rows: i32, x: usize, xRow: usize, c: usize, cRow: us
 }
 
 function keyBlockByCell(
-  p: usize, marks: usize, rows: i32, x: usize, xRow: usize, c: usize, cRow: usize,
+  p: usize, marks: usize, rows: i32, x: usize, xRow: usize, c: usize, cRow: usize, fresh: bool,
 ): void {
   for (let j: usize = 0; j < 4; j++) {
     const to = c + j * cRow;
-    let a = v128.load(to), b = v128.load(to, 16);
+    let a = fresh ? f32x4.splat(0) : v128.load(to), b = fresh ? f32x4.splat(0) : v128.load(to, 16);
     for (let r = 0; r < rows; r++) {
-      const cell = p + <usize>(r >> 3) * GROUP_BYTES + j * CELLS + (<usize>(r & 7) << 2);
+      const cell = p + j * CHUNK_CELLS + (<usize>r << 2);
       if (load<i32>(cell + marks) == <i32>0x80000000) continue;
       const t = v128.load_splat<u32>(cell);
       const from = x + <usize>r * xRow;

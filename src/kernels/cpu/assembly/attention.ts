@@ -87,7 +87,8 @@ function forwardGroup(args: usize, from: i32, r0: i32, valid: i32, a: i32, b: i3
     const end = cells + <usize>n * CELLS;
     for (let c = cells; c < end; c += 16) v128.store(c, f32x4.mul(v128.load(c), v128.load(c - cells + keepCells)));
   }
-  rowProduct(cells, 0, n, values, stagedStride(vRow, Dv), sums + <usize>r0 * sumRow, sumRow, Dv, rowAux + offset, valid);
+  const to = sums + <usize>r0 * sumRow;
+  rowProduct(cells, CELLS, 0, n, values, stagedStride(vRow, Dv), to, sumRow, Dv, rowAux + offset, valid);
 }
 
 /** Four rows' cells become exp(score − max), forbidden ones −0; brings maximum, sum and rescale factor up to date. */
