@@ -36,6 +36,8 @@ const STALL_MILLISECONDS = 30_000;
 
 export class DirectExecutor implements Executor {
   failure: EngineError | undefined;
+  /** Hears the first failure, also one between jobs. */
+  onFailure: ((error: EngineError) => void) | undefined;
   readonly threads: number;
   readonly maximumBytes: number;
   readonly integers: Uint32Array;
@@ -87,7 +89,7 @@ export class DirectExecutor implements Executor {
       }
       return;
     }
-    this.workers ??= this.startThreads();
+    this.startThreads();
     for (let base = 0; base < parts; base += MAXIMUM_PARTS) {
       this.share(kernel, compute, base, Math.min(MAXIMUM_PARTS, parts - base));
     }
@@ -127,10 +129,13 @@ export class DirectExecutor implements Executor {
     return Atomics.load(control, PENDING);
   }
 
-  private startThreads(): WorkerHandle[] {
-    const workers: WorkerHandle[] = [];
+  /** Starts the threads unless they are; returns at once, they join when they are ready. */
+  startThreads(): void {
+    if (this.workers) return;
+    this.workers = [];
     for (let index = 1; index < this.threads; index++) {
       const worker = startThread(this.options.workerUrl);
+      this.workers.push(worker);
       worker.listen(
         () => {},
         (reason) => {
@@ -145,9 +150,7 @@ export class DirectExecutor implements Executor {
         scratch: RESERVED_BYTES + index * SCRATCH_BYTES,
       };
       worker.post(start);
-      workers.push(worker);
     }
-    return workers;
   }
 
   /** Poisons the executor: every later command throws the first failure. */
@@ -156,25 +159,31 @@ export class DirectExecutor implements Executor {
       const detail = cause instanceof Error ? `: ${cause.message}` : '';
       this.failure = new EngineError(`${message}${detail}; the engine cannot be used any more`, { cause });
       close(this.control);
+      this.onFailure?.(this.failure);
     }
     return this.failure;
   }
 
   write(address: number, data: HostData): void {
-    if (data instanceof Float32Array) new Float32Array(this.memory.buffer, address, data.length).set(data);
-    else new Uint8Array(this.memory.buffer, address, data.byteLength).set(bytesOf(data));
+    const bytes = new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
+    new Uint8Array(this.memory.buffer, address, bytes.length).set(bytes);
   }
 
   zero(address: number, bytes: number): void {
     new Float64Array(this.memory.buffer, address, bytes / 8).fill(0);
   }
 
-  async read(address: number, dtype: EngineDType, size: number): Promise<HostData> {
-    if (this.failure) throw this.failure;
+  /** The numbers as they are now, in memory of their own. */
+  copy(address: number, dtype: EngineDType, size: number): HostData {
     const { buffer } = this.memory;
     if (dtype === 'float32') return new Float32Array(buffer, address, size).slice();
     if (dtype === 'int32') return new Int32Array(buffer, address, size).slice();
     return new Uint8Array(buffer, address, size).slice();
+  }
+
+  async read(address: number, dtype: EngineDType, size: number): Promise<HostData> {
+    if (this.failure) throw this.failure;
+    return this.copy(address, dtype, size);
   }
 
   async finish(): Promise<void> {
@@ -186,8 +195,4 @@ export class DirectExecutor implements Executor {
     close(this.control);
     await Promise.all((this.workers ?? []).map((worker) => worker.terminate()));
   }
-}
-
-function bytesOf(data: HostData): Uint8Array {
-  return new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
 }

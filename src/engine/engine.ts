@@ -1,9 +1,11 @@
 // Where engines come from: createEngine, the lazy default one, and where bundled applications keep the files.
-import { cores, mayShare } from '#platform';
+import { cores, mayBlock, mayShare } from '#platform';
 import { EngineError, OptionError } from '../tensor/errors.js';
 import { CpuEngine, KERNEL_NAMES } from './cpu-engine.js';
 import { DirectExecutor } from './direct.js';
-import { chooseBuild } from './kernels.js';
+import type { ExecutorOptions } from './executor.js';
+import { type Build, chooseBuild } from './kernels.js';
+import { QueuedExecutor, startEngineWorker } from './queued.js';
 import type { Engine, EngineOptions, Tensor } from './types.js';
 
 /** Threads by default, at most. */
@@ -38,17 +40,23 @@ export async function createEngine(options: EngineOptions = {}): Promise<Engine>
   }
   const threads = chooseThreads(options.threads);
   const build = chooseBuild(simd);
-  const { wasmUrl, workerUrl } = configuration;
-  const url =
-    wasmUrl !== undefined && typeof wasmUrl === 'object' && 'strict' in wasmUrl ? wasmUrl[build] : wasmUrl;
-  const executor = await DirectExecutor.create({
-    threads,
-    build,
-    kernels: KERNEL_NAMES,
-    wasmUrl: url === undefined ? undefined : String(url),
-    workerUrl: workerUrl === undefined ? undefined : String(workerUrl),
-  });
+  const setup: ExecutorOptions = { threads, build, kernels: KERNEL_NAMES, ...configuredUrls(build) };
+  const executor = mayBlock
+    ? await DirectExecutor.create(setup)
+    : await QueuedExecutor.create(setup, startEngineWorker(setup.workerUrl));
   return new CpuEngine(executor, build);
+}
+
+/** The configured files as absolute addresses: a worker's relative ones would start from its own script. */
+function configuredUrls(build: Build): { wasmUrl?: string; workerUrl?: string } {
+  const { wasmUrl, workerUrl } = configuration;
+  const both = typeof wasmUrl === 'object' && 'strict' in wasmUrl;
+  return { wasmUrl: absolute(both ? wasmUrl[build] : wasmUrl), workerUrl: absolute(workerUrl) };
+}
+
+function absolute(url: string | URL | undefined): string | undefined {
+  if (url === undefined) return undefined;
+  return new URL(url, globalThis.document?.baseURI ?? globalThis.location?.href).href;
 }
 
 let told = false;
