@@ -78,9 +78,11 @@ let shared: Promise<CpuEngine> | undefined;
 
 /** The engine used where none is named; made at the first call, anew after it was disposed. */
 export async function defaultEngine(): Promise<Engine> {
-  if (shared) {
-    const engine = await shared;
+  while (shared) {
+    const current = shared;
+    const engine = await current;
     if (!engine.disposed) return engine;
+    if (shared === current) shared = undefined;
   }
   const fresh = createEngine() as Promise<CpuEngine>;
   shared = fresh;

@@ -22,6 +22,8 @@ const STEPS = 16;
 /** How many blocks of a size's own bin are looked at before a larger bin is split. */
 const SCAN = 64;
 
+const LARGEST = 2 ** 32;
+
 /** Bytes a block of at least `bytes` takes: rounded up, never zero. */
 export function roundUp(bytes: number): number {
   return Math.max(1, Math.ceil(bytes / ALIGNMENT)) * ALIGNMENT;
@@ -52,6 +54,7 @@ export class Allocator {
   /** A block of at least `bytes`, or undefined when no free stretch is long enough. */
   allocate(bytes: number): Block | undefined {
     const wanted = roundUp(bytes);
+    if (wanted > LARGEST) return undefined;
     const block = this.find(wanted);
     if (!block) return undefined;
     this.unlink(block);

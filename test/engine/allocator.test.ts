@@ -57,7 +57,10 @@ function verify(allocator: Allocator, live: { block: Block; bytes: number }[]) {
 }
 
 test('blocks tile the memory, aligned to 64 bytes, and no two free ones touch', () => {
-  fc.assert(fc.property(requests, (script) => void play(script, true)), { numRuns: 200 });
+  fc.assert(
+    fc.property(requests, (script) => void play(script, true)),
+    { numRuns: 200 },
+  );
 });
 
 test('freeing everything leaves one free block', () => {
@@ -103,6 +106,7 @@ test('addresses reach up to 4 GB as unsigned numbers', () => {
   expect(high.address).toBe(BASE + 3 * 2 ** 30);
   expect(allocator.allocate(1)).toBeUndefined();
   allocator.free(low);
+  for (const bytes of [2 ** 32, 2 ** 38 + 64, 2 ** 52]) expect(allocator.allocate(bytes)).toBeUndefined();
   allocator.free(high);
   expect(allocator.blocks()).toHaveLength(1);
 });
