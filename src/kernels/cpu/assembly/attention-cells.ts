@@ -9,13 +9,19 @@ import {
   keyOffset, mask, rowHigh, rowLow, scale, seedHigh, seedLow, slope, slopeCells, softcap, words, D,
 } from './attention-state';
 
-/** What of the scale q is packed with: |scale| <= 1 there, so that neither q·scale nor q·k overflows alone. */
+/**
+ * The power of two in a scale up to 1: q is packed times it, so that q·k does not overflow where scale·q·k fits, and
+ * nothing is rounded. What remains of the scale multiplies the cells.
+ */
 export function packScale(): f32 {
-  return abs(scale) <= 1 ? scale : 1;
+  if (abs(scale) > 1) return 1;
+  const power = reinterpret<f32>(reinterpret<u32>(scale) & 0x7f800000);
+  return power == 0 ? scale : power;
 }
 
 function cellScale(): f32 {
-  return abs(scale) <= 1 ? 1 : scale;
+  const packed = packScale();
+  return packed == 0 ? 1 : scale / packed;
 }
 
 /**
@@ -28,22 +34,23 @@ export function scoreCells(
   const n = to - from;
   const padded = (n + 3) & ~3;
   scoreTile(qT, D, k + <usize>from * kRow, kRow, n, cells, valid);
-  shapeScores(padded, slopes);
+  let factor = cellScale();
+  if (softcap != 0 || hasAlibi || bias) {
+    shapeScores(padded, factor, slopes);
+    factor = 1;
+  }
   if (hasAlibi) addAlibi(chunk + r0 + diagonal - from, padded);
   if (bias) addBias(args, chunk + r0, valid, from, n);
-  if (allWithin(r0, from, from + padded)) liftLowest(padded);
-  else forbidOutside(r0, from, padded);
+  if (allWithin(r0, from, from + padded)) liftLowest(padded, factor);
+  else forbidOutside(r0, from, padded, factor);
   if (bias) forbidBias(args, chunk + r0, valid, from, n);
   if (mask) forbidMask(args, chunk + r0, valid, from, n);
 }
 
-function shapeScores(n: i32, slopes: bool): void {
+function shapeScores(n: i32, factor: f32, slopes: bool): void {
   const end = cells + <usize>n * CELLS;
-  const s = cellScale();
-  if (s != 1) {
-    const f = f32x4.splat(s);
-    for (let c = cells; c < end; c += 16) v128.store(c, f32x4.mul(v128.load(c), f));
-  }
+  const f = f32x4.splat(factor);
+  for (let c = cells; c < end; c += 16) v128.store(c, f32x4.mul(v128.load(c), f));
   if (softcap == 0) return;
   const cap = f32x4.splat(softcap);
   for (let c = cells; c < end; c += 16) {
@@ -106,10 +113,11 @@ function forbidMask(args: usize, row: i32, valid: i32, from: i32, n: i32): void 
   }
 }
 
-/** Allowed scores stay above −∞, which marks forbidden cells. */
-function liftLowest(n: i32): void {
+/** Scales; allowed scores stay above −∞, which marks forbidden cells. */
+function liftLowest(n: i32, factor: f32): void {
+  const f = f32x4.splat(factor), lowest = f32x4.splat(LOWEST);
   const end = cells + <usize>n * CELLS;
-  for (let c = cells; c < end; c += 16) v128.store(c, f32x4.pmax(v128.load(c), f32x4.splat(LOWEST)));
+  for (let c = cells; c < end; c += 16) v128.store(c, f32x4.pmax(f32x4.mul(v128.load(c), f), lowest));
 }
 
 function allWithin(r0: i32, from: i32, to: i32): bool {
@@ -119,7 +127,9 @@ function allWithin(r0: i32, from: i32, to: i32): bool {
   return !v128.any_true(v128.or(below, above));
 }
 
-function forbidOutside(r0: i32, from: i32, n: i32): void {
+/** The same, and forbids cells outside the rows' ranges of keys. */
+function forbidOutside(r0: i32, from: i32, n: i32, factor: f32): void {
+  const f = f32x4.splat(factor);
   const low = rowLow + (<usize>r0 << 2), high = rowHigh + (<usize>r0 << 2);
   const lowA = v128.load(low), lowB = v128.load(low, 16), highA = v128.load(high), highB = v128.load(high, 16);
   const forbidden = f32x4.splat(-Infinity), lowest = f32x4.splat(LOWEST);
@@ -128,8 +138,8 @@ function forbidOutside(r0: i32, from: i32, n: i32): void {
   for (let c = cells; c < end; c += CELLS) {
     const a = v128.and(i32x4.ge_s(j, lowA), i32x4.lt_s(j, highA));
     const b = v128.and(i32x4.ge_s(j, lowB), i32x4.lt_s(j, highB));
-    v128.store(c, v128.bitselect(f32x4.pmax(v128.load(c), lowest), forbidden, a));
-    v128.store(c, v128.bitselect(f32x4.pmax(v128.load(c, 16), lowest), forbidden, b), 16);
+    v128.store(c, v128.bitselect(f32x4.pmax(f32x4.mul(v128.load(c), f), lowest), forbidden, a));
+    v128.store(c, v128.bitselect(f32x4.pmax(f32x4.mul(v128.load(c, 16), f), lowest), forbidden, b), 16);
     j = i32x4.add(j, i32x4.splat(1));
   }
 }
