@@ -1,0 +1,201 @@
+// Kernels that treat every element alike. A part is a run of CHUNK elements; the operation is a compile-time constant
+// of the one loop, so each kernel is its own tight loop. Element i of the output depends on element i of the inputs only.
+import { loadLanes, storeLanes } from './lanes';
+import { exp4, normalTail4 } from './math';
+import { keepMask, philox4, philoxWord0, philoxWord1, philoxWord2, philoxWord3 } from './philox';
+import { argF, argU } from './runtime';
+import { fma4 } from './simd';
+
+/** Elements of one part; `ELEMENTWISE_CHUNK` in engine/ops/checks.ts says the same. */
+const CHUNK: u32 = 16384;
+
+const ADD = 0, ADD_SCALED = 1, SCALE = 2, LERP = 3;
+const RELU = 4, GELU = 5, GELU_TANH = 6, RELU_BACKWARD = 7, GELU_BACKWARD = 8, GELU_TANH_BACKWARD = 9;
+
+/** φ(x), the normal density times √(2π): e^(−x²/2). */
+// @ts-ignore: decorator
+@inline function bell4(x: v128): v128 {
+  return exp4(f32x4.mul(f32x4.mul(x, x), f32x4.splat(-0.5)));
+}
+
+/** Φ(x), the normal distribution function, from bell = e^(−x²/2); small values keep their relative accuracy. */
+// @ts-ignore: decorator
+@inline function normal4(x: v128, bell: v128): v128 {
+  const tail = f32x4.mul(normalTail4(x), bell);
+  return v128.bitselect(tail, f32x4.sub(f32x4.splat(1), tail), f32x4.lt(x, f32x4.splat(0)));
+}
+
+/** σ(2u), u = √(2/π)·(x + 0.044715x³): what gelu's tanh form multiplies x with. */
+// @ts-ignore: decorator
+@inline function tanhGate4(x: v128, square: v128): v128 {
+  const u = f32x4.mul(x, fma4(square, f32x4.splat(-0.0713548163), f32x4.splat(-1.59576912)));
+  return f32x4.div(f32x4.splat(1), f32x4.add(f32x4.splat(1), exp4(u)));
+}
+
+/** d/dx of x·σ(2u) = σ + x·σ·(1−σ)·2u'. */
+// @ts-ignore: decorator
+@inline function tanhGateSlope4(x: v128): v128 {
+  const square = f32x4.mul(x, x), gate = tanhGate4(x, square);
+  const slope = fma4(square, f32x4.splat(0.214064449), f32x4.splat(1.59576912));
+  const spread = f32x4.mul(gate, f32x4.sub(f32x4.splat(1), gate));
+  return fma4(f32x4.mul(x, slope), spread, gate);
+}
+
+// @ts-ignore: decorator
+@inline function apply(operation: i32, x: v128, y: v128, factor: v128): v128 {
+  if (operation == ADD) return f32x4.add(x, y);
+  if (operation == ADD_SCALED) return fma4(factor, y, x);
+  if (operation == SCALE) return f32x4.mul(x, factor);
+  if (operation == LERP) return fma4(factor, f32x4.sub(y, x), x);
+  if (operation == RELU) return f32x4.pmax(x, f32x4.splat(0)); // pmax in this order keeps NaN
+  if (operation == GELU) return f32x4.mul(x, normal4(x, bell4(x)));
+  if (operation == GELU_TANH) return f32x4.mul(x, tanhGate4(x, f32x4.mul(x, x)));
+  // Backward kinds: x is the forward input, y the gradient of the output.
+  if (operation == RELU_BACKWARD) return v128.andnot(y, f32x4.le(x, f32x4.splat(0)));
+  if (operation == GELU_TANH_BACKWARD) return f32x4.mul(y, tanhGateSlope4(x));
+  const bell = bell4(x);
+  return f32x4.mul(y, fma4(f32x4.mul(x, f32x4.splat(0.398942280)), bell, normal4(x, bell)));
+}
+
+/** out[i] = operation(x[i], y[i]) over part `part`; `y` = x where the operation has one input. */
+// @ts-ignore: decorator
+@inline function elementwise(operation: i32, x: usize, y: usize, out: usize, count: u32, factor: f32, part: u32): void {
+  const f = f32x4.splat(factor), from = part * CHUNK, left = min(count - from, CHUNK);
+  const start = <usize>from << 2, end = start + ((<usize>left >> 2) << 4);
+  let i = start;
+  for (; i < end; i += 16) v128.store(out + i, apply(operation, v128.load(x + i), v128.load(y + i), f));
+  const rest = left & 3;
+  if (rest) {
+    storeLanes(out + i, apply(operation, loadLanes(x + i, rest, 0), loadLanes(y + i, rest, 0), f), rest);
+  }
+}
+
+/** Slots x, out, count: out = operation(x). */
+// @ts-ignore: decorator
+@inline function unary(operation: i32, args: usize, part: u32): void {
+  elementwise(operation, argU(args, 0), argU(args, 0), argU(args, 1), argU(args, 2), 0, part);
+}
+
+/** Slots x, y, out, count: out = operation(x, y). */
+// @ts-ignore: decorator
+@inline function binary(operation: i32, args: usize, part: u32): void {
+  elementwise(operation, argU(args, 0), argU(args, 1), argU(args, 2), argU(args, 3), 0, part);
+}
+
+/** out = x + y. */
+export function add(args: usize, part: u32): void {
+  binary(ADD, args, part);
+}
+
+/** target += factor·source. */
+export function addInto(args: usize, part: u32): void {
+  elementwise(ADD_SCALED, argU(args, 0), argU(args, 1), argU(args, 0), argU(args, 2), argF(args, 3), part);
+}
+
+/** out = factor·x. */
+export function scale(args: usize, part: u32): void {
+  elementwise(SCALE, argU(args, 0), argU(args, 0), argU(args, 1), argU(args, 2), argF(args, 3), part);
+}
+
+/** target += t·(source − target). */
+export function lerpInto(args: usize, part: u32): void {
+  elementwise(LERP, argU(args, 0), argU(args, 1), argU(args, 0), argU(args, 2), argF(args, 3), part);
+}
+
+/** max(x, 0). */
+export function relu(args: usize, part: u32): void {
+  unary(RELU, args, part);
+}
+
+/** x·Φ(x), the exact form; absolute error below 1e-6 for |x| <= 10. */
+export function gelu(args: usize, part: u32): void {
+  unary(GELU, args, part);
+}
+
+/** ½x·(1 + tanh(√(2/π)(x + 0.044715x³))). */
+export function geluTanh(args: usize, part: u32): void {
+  unary(GELU_TANH, args, part);
+}
+
+/** Gradient of relu: 0 where x <= 0. */
+export function reluBackward(args: usize, part: u32): void {
+  binary(RELU_BACKWARD, args, part);
+}
+
+export function geluBackward(args: usize, part: u32): void {
+  binary(GELU_BACKWARD, args, part);
+}
+
+export function geluTanhBackward(args: usize, part: u32): void {
+  binary(GELU_TANH_BACKWARD, args, part);
+}
+
+/** Every 32-bit word of `x` = `bits`. Slots x, count, bits. */
+export function fill(args: usize, part: u32): void {
+  const x = <usize>argU(args, 0), from = part * CHUNK, left = min(argU(args, 1) - from, CHUNK);
+  const v = i32x4.splat(argU(args, 2));
+  let p = x + (<usize>from << 2);
+  for (const end = p + ((<usize>left >> 2) << 4); p < end; p += 16) v128.store(p, v);
+  if (left & 3) storeLanes(p, v, left & 3);
+}
+
+/** Slots from, fromStride, to, toStride (strides in bytes), rows, columns, rowsPerPart: copies rows of 32-bit words. */
+export function copy2d(args: usize, part: u32): void {
+  const fromStride = <usize>argU(args, 1), toStride = <usize>argU(args, 3), columns = argU(args, 5);
+  const first = part * argU(args, 6), last = min(first + argU(args, 6), argU(args, 4));
+  for (let row = first; row < last; row++) {
+    let p = <usize>argU(args, 0) + row * fromStride, q = <usize>argU(args, 2) + row * toStride;
+    for (const end = p + ((<usize>columns >> 2) << 4); p < end; p += 16, q += 16) v128.store(q, v128.load(p));
+    if (columns & 3) storeLanes(q, loadLanes(p, columns & 3, 0), columns & 3);
+  }
+}
+
+/**
+ * out = residual + keep·factor·x with Philox keep marks (see philox.ts); residual 0 means none.
+ * Slots x, residual, out, count, seed, counter, below, factor. Dropped elements are selected away: their NaN leaves no trace.
+ */
+export function dropout(args: usize, part: u32): void {
+  const residual = <usize>argU(args, 1), from = part * CHUNK, left = min(argU(args, 3) - from, CHUNK);
+  const below = i32x4.splat(argU(args, 6)), factor = f32x4.splat(argF(args, 7)), offset = <usize>from << 2;
+  let x = <usize>argU(args, 0) + offset, r = residual + offset, out = <usize>argU(args, 2) + offset;
+  let block = i32x4.add(i32x4.splat(from >> 2), i32x4(0, 1, 2, 3));
+  const zero = i32x4.splat(0);
+  for (let done: u32 = 0; done < left; done += 16) {
+    philox4(block, zero, zero, zero, argU(args, 4), argU(args, 5));
+    block = i32x4.add(block, i32x4.splat(4));
+    // Lanes are blocks: transpose, so that each vector holds the four words of one block.
+    const a = v128.shuffle<i32>(philoxWord0, philoxWord1, 0, 4, 1, 5), b = v128.shuffle<i32>(philoxWord2, philoxWord3, 0, 4, 1, 5);
+    const c = v128.shuffle<i32>(philoxWord0, philoxWord1, 2, 6, 3, 7), d = v128.shuffle<i32>(philoxWord2, philoxWord3, 2, 6, 3, 7);
+    const keep0 = keepMask(v128.shuffle<i64>(a, b, 0, 2), below), keep1 = keepMask(v128.shuffle<i64>(a, b, 1, 3), below);
+    const keep2 = keepMask(v128.shuffle<i64>(c, d, 0, 2), below), keep3 = keepMask(v128.shuffle<i64>(c, d, 1, 3), below);
+    if (left - done >= 16) {
+      dropFour(x, r, out, residual != 0, keep0, factor);
+      dropFour(x + 16, r + 16, out + 16, residual != 0, keep1, factor);
+      dropFour(x + 32, r + 32, out + 32, residual != 0, keep2, factor);
+      dropFour(x + 48, r + 48, out + 48, residual != 0, keep3, factor);
+    } else {
+      dropSome(x, r, out, residual != 0, keep0, factor, left - done);
+      if (left - done > 4) dropSome(x + 16, r + 16, out + 16, residual != 0, keep1, factor, left - done - 4);
+      if (left - done > 8) dropSome(x + 32, r + 32, out + 32, residual != 0, keep2, factor, left - done - 8);
+      if (left - done > 12) dropSome(x + 48, r + 48, out + 48, residual != 0, keep3, factor, left - done - 12);
+    }
+    x += 64;
+    r += 64;
+    out += 64;
+  }
+}
+
+// @ts-ignore: decorator
+@inline function dropFour(x: usize, r: usize, out: usize, added: bool, keep: v128, factor: v128): void {
+  const kept = v128.and(f32x4.mul(v128.load(x), factor), keep);
+  v128.store(out, added ? f32x4.add(v128.load(r), kept) : kept);
+}
+
+function dropSome(x: usize, r: usize, out: usize, added: bool, keep: v128, factor: v128, count: u32): void {
+  if (count >= 4) {
+    dropFour(x, r, out, added, keep, factor);
+    return;
+  }
+  const kept = v128.and(f32x4.mul(loadLanes(x, count, 0), factor), keep);
+  storeLanes(out, added ? f32x4.add(loadLanes(r, count, 0), kept) : kept, count);
+}
