@@ -142,7 +142,7 @@ export function fill(args: usize, part: u32): void {
 /** Slots from, fromStride, to, toStride (strides in bytes), rows, columns, rowsPerPart: copies rows of 32-bit words. */
 export function copy2d(args: usize, part: u32): void {
   const fromStride = <usize>argU(args, 1), toStride = <usize>argU(args, 3), columns = argU(args, 5);
-  const first = part * argU(args, 6), last = min(first + argU(args, 6), argU(args, 4));
+  const first = <usize>part * argU(args, 6), last = min<usize>(first + argU(args, 6), argU(args, 4));
   for (let row = first; row < last; row++) {
     let p = <usize>argU(args, 0) + row * fromStride, q = <usize>argU(args, 2) + row * toStride;
     for (const end = p + ((<usize>columns >> 2) << 4); p < end; p += 16, q += 16) v128.store(q, v128.load(p));

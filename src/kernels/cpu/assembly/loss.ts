@@ -46,9 +46,9 @@ function affineRow(x: usize, columns: u32, factor: f32, shift: f32): void {
  */
 export function crossEntropy(args: usize, part: u32): void {
   const columns = argU(args, 6), bytes = <usize>columns << 2, smoothing = argF(args, 8);
-  const first = part * argU(args, 7), last = min(first + argU(args, 7), argU(args, 5));
+  const first = <usize>part * argU(args, 7), last = min<usize>(first + argU(args, 7), argU(args, 5));
   for (let row = first; row < last; row++) {
-    const x = <usize>argU(args, 0) + row * bytes, gradient = <usize>argU(args, 4) + row * bytes, at = <usize>row << 2;
+    const x = <usize>argU(args, 0) + row * bytes, gradient = <usize>argU(args, 4) + row * bytes, at = row << 2;
     const target = load<i32>(<usize>argU(args, 1) + at);
     if (target == -1) {
       store<f32>(<usize>argU(args, 2) + at, 0);
@@ -75,7 +75,7 @@ export function crossEntropy(args: usize, part: u32): void {
 /** y = x − log Σ e^x over each row. Slots x, y, rows, columns, rowsPerPart; y must not be x. */
 export function logSoftmax(args: usize, part: u32): void {
   const columns = argU(args, 3), bytes = <usize>columns << 2, rest = columns & 3, whole = (<usize>columns >> 2) << 4;
-  const first = part * argU(args, 4), last = min(first + argU(args, 4), argU(args, 2));
+  const first = <usize>part * argU(args, 4), last = min<usize>(first + argU(args, 4), argU(args, 2));
   for (let row = first; row < last; row++) {
     const x = <usize>argU(args, 0) + row * bytes, y = <usize>argU(args, 1) + row * bytes;
     const largest = maxRow(x, columns);
@@ -88,7 +88,7 @@ export function logSoftmax(args: usize, part: u32): void {
 /** dx = dy − e^y·Σ dy over each row. Slots dy, y, dx, rows, columns, rowsPerPart. */
 export function logSoftmaxBackward(args: usize, part: u32): void {
   const columns = argU(args, 4), bytes = <usize>columns << 2, rest = columns & 3, whole = (<usize>columns >> 2) << 4;
-  const first = part * argU(args, 5), last = min(first + argU(args, 5), argU(args, 3));
+  const first = <usize>part * argU(args, 5), last = min<usize>(first + argU(args, 5), argU(args, 3));
   for (let row = first; row < last; row++) {
     const dy = <usize>argU(args, 0) + row * bytes, y = <usize>argU(args, 1) + row * bytes, dx = <usize>argU(args, 2) + row * bytes;
     const sum = f32x4.splat(-sumRow(dy, columns));

@@ -31,14 +31,14 @@ function squaredDeviation(x: usize, columns: u32, mean: f32): f32 {
 /** Slots x, weight, bias, y, mean, rstd, rows, columns, rowsPerPart, eps. y = (x − mean)·rstd·weight + bias. */
 export function layerNorm(args: usize, part: u32): void {
   const weight = <usize>argU(args, 1), bias = <usize>argU(args, 2), columns = argU(args, 7), eps = argF(args, 9);
-  const first = part * argU(args, 8), last = min(first + argU(args, 8), argU(args, 6));
+  const first = <usize>part * argU(args, 8), last = min<usize>(first + argU(args, 8), argU(args, 6));
   const whole = (<usize>columns >> 2) << 4, rest = columns & 3, bytes = <usize>columns << 2;
   for (let row = first; row < last; row++) {
     const x = <usize>argU(args, 0) + row * bytes, y = <usize>argU(args, 3) + row * bytes;
     const mean = sumRow(x, columns) / <f32>columns;
     const rstd = <f32>1 / sqrt<f32>(squaredDeviation(x, columns, mean) / <f32>columns + eps);
-    store<f32>(<usize>argU(args, 4) + (<usize>row << 2), mean);
-    store<f32>(<usize>argU(args, 5) + (<usize>row << 2), rstd);
+    store<f32>(<usize>argU(args, 4) + (row << 2), mean);
+    store<f32>(<usize>argU(args, 5) + (row << 2), rstd);
     const m = f32x4.splat(mean), s = f32x4.splat(rstd);
     for (let i: usize = 0; i < whole; i += 16) {
       const n = f32x4.mul(f32x4.sub(v128.load(x + i), m), s);
@@ -62,14 +62,14 @@ let rowDot: f32 = 0;
  */
 export function layerNormBackward(args: usize, part: u32): void {
   const weight = <usize>argU(args, 2), columns = argU(args, 8), padded = <usize>argU(args, 10) << 2;
-  const first = part * argU(args, 9), last = min(first + argU(args, 9), argU(args, 7));
-  const dWeight = <usize>argU(args, 6) + part * 2 * padded, dBias = dWeight + padded;
+  const first = <usize>part * argU(args, 9), last = min<usize>(first + argU(args, 9), argU(args, 7));
+  const dWeight = <usize>argU(args, 6) + <usize>part * 2 * padded, dBias = dWeight + padded;
   const whole = (<usize>columns >> 2) << 4, rest = columns & 3, bytes = <usize>columns << 2;
   memory.fill(dWeight, 0, 2 * padded);
   for (let row = first; row < last; row++) {
     const dy = <usize>argU(args, 0) + row * bytes, x = <usize>argU(args, 1) + row * bytes, dx = <usize>argU(args, 5) + row * bytes;
-    const m = f32x4.splat(load<f32>(<usize>argU(args, 3) + (<usize>row << 2)));
-    const rstd = load<f32>(<usize>argU(args, 4) + (<usize>row << 2)), s = f32x4.splat(rstd);
+    const m = f32x4.splat(load<f32>(<usize>argU(args, 3) + (row << 2)));
+    const rstd = load<f32>(<usize>argU(args, 4) + (row << 2)), s = f32x4.splat(rstd);
     rowGradientSums(dy, x, weight, m, s, dWeight, dBias, columns);
     const a = f32x4.splat(-rowSum / <f32>columns), b = f32x4.splat(-rowDot / <f32>columns);
     for (let i: usize = 0; i < whole; i += 16) {
@@ -114,8 +114,8 @@ function rowGradientSums(
 /** Part = block of rows. Slots x, partial [blocks, padded], rows, columns, blockRows, padded: sums of the block's rows. */
 export function columnSum(args: usize, part: u32): void {
   const columns = argU(args, 3), padded = <usize>argU(args, 5) << 2, bytes = <usize>columns << 2;
-  const first = part * argU(args, 4), last = min(first + argU(args, 4), argU(args, 2));
-  const out = <usize>argU(args, 1) + part * padded;
+  const first = <usize>part * argU(args, 4), last = min<usize>(first + argU(args, 4), argU(args, 2));
+  const out = <usize>argU(args, 1) + <usize>part * padded;
   memory.fill(out, 0, padded);
   let x = <usize>argU(args, 0) + first * bytes, row = first;
   for (; row + 4 <= last; row += 4, x += 4 * bytes) addRows(out, x, x + bytes, x + 2 * bytes, x + 3 * bytes, columns);
