@@ -26,7 +26,7 @@ export function embedding(args: usize, part: u32): void {
       fillNaN(out, columns);
       continue;
     }
-    const x = <usize>argU(args, 1) + <usize>id * bytes, p = positions + place * bytes;
+    const x = <usize>argU(args, 1) + <usize>id * bytes, p = positions + <usize>place * bytes;
     if (positions) {
       for (let i: usize = 0; i < whole; i += 16) v128.store(out + i, fma4(factor, v128.load(x + i), v128.load(p + i)));
       if (rest) storeLanes(out + whole, fma4(factor, loadLanes(x + whole, rest, 0), loadLanes(p + whole, rest, 0)), rest);

@@ -7,3 +7,11 @@ export { gemmDot } from './gemm-dot';
 export { gemmPack } from './gemm-pack';
 export { gemmSplit, gemmSum } from './gemm-split';
 export { init } from './runtime';
+export {
+  add, addInto, copy2d, dropout, fill, gelu, geluBackward, geluTanh, geluTanhBackward, lerpInto, relu, reluBackward, scale,
+} from './elementwise';
+export { embedding, embeddingBackward } from './embedding';
+export { crossEntropy, logSoftmax, logSoftmaxBackward } from './loss';
+export { columnReduce, columnSum, layerNorm, layerNormBackward } from './norm';
+export { adamStep, clipFactor, finishSum, squareParts, sumParts } from './optimizer';
+export { philoxBlocks } from './philox';
