@@ -171,14 +171,11 @@ export function attentionBackward(
     ...strided('output', o),
     ...strided('dOutput', dO),
     delta: delta.pointer,
+    dLogSumExp: wants.dLogSumExp?.pointer ?? 0,
   };
-  const rows = call.B * call.H * Math.ceil(call.Lq / BLOCK);
-  if (rows > 0) {
-    const perPart = unitsPerPart(rows, Math.min(call.Lq, BLOCK) * call.Dv * 4);
-    const dLogSumExp = wants.dLogSumExp?.pointer ?? 0;
-    engine.run('attentionDelta', { ...base, perPart, dLogSumExp }, Math.ceil(rows / perPart));
-  }
-  if (wants.dq || wants.dk || wants.dv) inputGradients(engine, call, base, wants);
+  const { dq, dk, dv } = wants;
+  if (!owned(call, wants)) rowDeltas(engine, call, base);
+  if (dq || dk || dv) inputGradients(engine, call, base, wants);
   const result: AttentionGradients = {};
   if (wants.dBias && call.bias) result.dBias = biasGradient(engine, call, base);
   if (wants.dSinks && call.sinks) {
@@ -189,14 +186,34 @@ export function attentionBackward(
   return result;
 }
 
-type Base = ReturnType<typeof shared> & Record<string, number>;
+type Base = ReturnType<typeof shared> &
+  Strided<'output'> &
+  Strided<'dOutput'> & { delta: number; dLogSumExp: number };
+
+function rowDeltas(engine: Engine, call: AttentionCall, base: Base): void {
+  const units = call.B * call.H * Math.ceil(call.Lq / BLOCK);
+  if (units === 0) return;
+  const perPart = unitsPerPart(units, Math.min(call.Lq, BLOCK) * call.Dv * 4);
+  engine.run('attentionDelta', { ...base, perPart }, Math.ceil(units / perPart));
+}
+
+/** What one owner of dk and dv runs through: the batch entries that share k or v, and a key head's query heads. */
+function shares({ B, H, Hkv, k, v, packed }: AttentionCall): { batches: number; heads: number } {
+  const broadcast = B > 1 && !packed && (k.batch === 0 || v.batch === 0);
+  return { batches: broadcast ? B : 1, heads: Hkv > 0 ? H / Hkv : 1 };
+}
+
+/** Whether each (batch, key head) is computed by one part, which then makes all gradients at once. */
+function owned(call: AttentionCall, { dq, dk, dv }: AttentionWants): boolean {
+  if (!dq && !dk && !dv) return false;
+  const owners = (call.B / shares(call).batches) * call.Hkv;
+  return owners >= FEW_OWNERS || Math.max(call.Lq, call.Lk) <= BLOCK;
+}
 
 function inputGradients(engine: Engine, call: AttentionCall, base: Base, wants: AttentionWants): void {
   const { B, H, Hkv, Lq, Lk, D, Dv } = call;
   const { dq, dk, dv } = wants;
-  const shares = B > 1 && !call.packed && [call.k, call.v].some((x) => x.batch === 0);
-  const batches = shares ? B : 1;
-  const heads = Hkv > 0 ? H / Hkv : 1;
+  const { batches, heads } = shares(call);
   const run = (
     mode: number,
     targets: AttentionWants,
@@ -226,7 +243,7 @@ function inputGradients(engine: Engine, call: AttentionCall, base: Base, wants: 
   if (B === 0 || H === 0) return;
   const owners = (B / batches) * Hkv;
   const cell = 3 * D + 2 * Dv;
-  if (owners >= FEW_OWNERS || Math.max(Lq, Lk) <= BLOCK) {
+  if (owned(call, wants)) {
     run(0, wants, owners, batches * heads * Lq * Lk * cell, [batches, heads]);
     return;
   }

@@ -60,7 +60,7 @@ export const ATTENTION_SLOTS = {
 } as const;
 
 const output = operand('output');
-const gradients = { ...output, ...operand('dOutput'), delta: 'u' } as const;
+const gradients = { ...output, ...operand('dOutput'), delta: 'u', dLogSumExp: 'u' } as const;
 
 export const ATTENTION_KERNELS = {
   attentionForward: { ...ATTENTION_SLOTS, ...output },
@@ -74,7 +74,7 @@ export const ATTENTION_KERNELS = {
     first: 'u',
     last: 'u',
   },
-  attentionDelta: { ...ATTENTION_SLOTS, ...gradients, dLogSumExp: 'u' },
+  attentionDelta: { ...ATTENTION_SLOTS, ...gradients },
   attentionSinks: { ...ATTENTION_SLOTS, ...gradients, dSinks: 'u' },
   attentionBackward: {
     ...ATTENTION_SLOTS,

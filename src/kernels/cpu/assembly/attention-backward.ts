@@ -1,15 +1,16 @@
 // Attention backward in O(N) memory: p is recomputed from rowMax and rowSum, tile by tile.
 //   ds = p·(keep·dO·v − delta),  delta = Σ dO·O − dLogSumExp,  keep = 0 or 1/(1−rate)
 //   dBias = ds;  dx = ds·softcap'·scale;  dq = Σ_j dx·k;  dk = Σ_i dx·q;  dv = Σ_i keep·p·dO
-// attentionDelta writes delta [as the row statistics]; attentionSinks writes dSinks [H].
+// attentionDelta writes delta, laid out as the row statistics (mode 0 does so itself); attentionSinks writes dSinks [H].
 // attentionBackward has four modes, by what a part owns (and so adds to without races):
-//   0  (batch, key head)          dq, dk, dv, each cell computed once
+//   0  (batch, key head)          delta, dq, dk, dv, each cell computed once
 //   1  (batch, head, chunk)       dq
 //   2  (batch, key head, tile)    dk, dv
 //   3  (batch, head) of the bias  dBias
 // Where k, v or the bias are broadcast over the batch (`batches` > 1) or heads, the owner runs through them in
 // ascending order. Within an owner: tiles ascend, then chunks, then groups; keys and rows ascend in every sum.
 import { argU } from './runtime';
+import { fma4 } from './simd';
 import { expScore, expScore4 } from './attention-math';
 import {
   CELLS, CHUNK_CELLS, GROUP, clearRows, copyRows, keyProduct, packRows, rowProduct, scoreTile, stageRows, stagedStride,
@@ -25,21 +26,22 @@ import {
 const OUT: usize = SHARED_SLOTS; // pointer, batch, head, row: the forward's output
 const DOUT: usize = SHARED_SLOTS + 4;
 const DELTA: usize = SHARED_SLOTS + 8;
-const DQ: usize = SHARED_SLOTS + 9;
-const DK: usize = SHARED_SLOTS + 13;
-const DV: usize = SHARED_SLOTS + 17;
-const DBIAS: usize = SHARED_SLOTS + 21;
-const MODE: usize = SHARED_SLOTS + 22;
-const BATCHES: usize = SHARED_SLOTS + 23; // batch entries one owner runs through: 1 or B
-const HEADS: usize = SHARED_SLOTS + 24; // heads one owner runs through
-const DLSE: usize = SHARED_SLOTS + 9; // attentionDelta
-const DSINKS: usize = SHARED_SLOTS + 9; // attentionSinks
+const DLSE: usize = SHARED_SLOTS + 9;
+const DQ: usize = SHARED_SLOTS + 10;
+const DK: usize = SHARED_SLOTS + 14;
+const DV: usize = SHARED_SLOTS + 18;
+const DBIAS: usize = SHARED_SLOTS + 22;
+const MODE: usize = SHARED_SLOTS + 23;
+const BATCHES: usize = SHARED_SLOTS + 24; // batch entries one owner runs through: 1 or B
+const HEADS: usize = SHARED_SLOTS + 25; // heads one owner runs through
+const DSINKS: usize = SHARED_SLOTS + 10; // attentionSinks
 
 // The backward's own scratch.
 let weightCells: usize = 0; // [TILE][CHUNK]: keep·p, forbidden −0
 let scoreGrads: usize = 0; // [TILE][CHUNK]: dx
 let queryT: usize = 0; // [D][8]
 let gradT: usize = 0; // [Dv][8]
+let outT: usize = 0; // [Dv][8]
 let ones: usize = 0; // [8]
 let block: usize = 0; // [8][padded D or Dv]: results that cannot be made in place
 let keyCopy: usize = 0; // [TILE][padded D] where D is not a multiple of 8; so are the next two
@@ -64,7 +66,8 @@ function layOut(): void {
   scoreGrads = weightCells + <usize>TILE * CHUNK_CELLS;
   queryT = scoreGrads + <usize>TILE * CHUNK_CELLS;
   gradT = queryT + <usize>D * CELLS;
-  ones = gradT + <usize>Dv * CELLS;
+  outT = gradT + <usize>Dv * CELLS;
+  ones = outT + <usize>Dv * CELLS;
   block = ones + 32;
   keyCopy = block + 8 * max(widthD, widthDv);
   queryCopy = keyCopy + <usize>TILE * widthD;
@@ -126,6 +129,7 @@ function backwardPair(args: usize, mode: u32, piece: i32, laterHead: bool, later
   const rowFrom = mode == 1 ? piece * CHUNK : 0, rowTo = mode == 1 ? min(Lq, rowFrom + CHUNK) : Lq;
   const keyFrom = mode == 2 ? piece * TILE : 0, keyTo = mode == 2 ? min(Lk, keyFrom + TILE) : Lk;
   const dqRow = address(args, DQ + 3);
+  if (mode == 0) deltaRows(args, 0, Lq);
   if (mode < 2 && dq && Lk == 0) clearRows(dq + <usize>rowFrom * dqRow, dqRow, rowTo - rowFrom, D);
   for (let tile = keyFrom; tile < keyTo; tile += TILE) {
     const n = min(TILE, Lk - tile);
@@ -318,44 +322,47 @@ function addBiasGrad(args: usize, i: i32, valid: i32, a: i32, n: i32, at: usize)
   }
 }
 
-/**
- * delta = Σ dO·O − dLogSumExp of every row. Part: `perPart` units (batch, head, chunk of 64 rows).
- */
+/** delta = Σ dO·O − dLogSumExp of every row. Part: `perPart` units (batch, head, chunk of 64 rows). */
 export function attentionDelta(args: usize, part: u32): void {
   decode(args);
+  layOut();
   const chunks = <u32>(argU(args, 15) + CHUNK - 1) / CHUNK;
   const perPart = argU(args, 58);
   const end = min((part + 1) * perPart, <u32>B * H * chunks);
-  const dlse = address(args, DLSE);
   for (let unit = part * perPart; unit < end; unit++) {
     const pair = unit / chunks;
     selectPair(args, pair / H, pair % H);
-    const from = <i32>(unit % chunks) * CHUNK, to = min(Lq, from + CHUNK);
-    const out = rowsOf(args, OUT, queryStart, head), grad = rowsOf(args, DOUT, queryStart, head);
-    const outRow = address(args, OUT + 3), gradRow = address(args, DOUT + 3);
-    for (let i = from; i < to; i++) {
-      let delta = dotRows(out + <usize>i * outRow, grad + <usize>i * gradRow);
-      if (dlse) delta -= load<f32>(statAt(dlse, i));
-      store<f32>(statAt(address(args, DELTA), i), delta);
+    const from = <i32>(unit % chunks) * CHUNK;
+    deltaRows(args, from, min(Lq, from + CHUNK));
+  }
+}
+
+function deltaRows(args: usize, from: i32, to: i32): void {
+  const out = rowsOf(args, OUT, queryStart, head), grad = rowsOf(args, DOUT, queryStart, head);
+  const outRow = address(args, OUT + 3), gradRow = address(args, DOUT + 3);
+  const dlse = address(args, DLSE), delta = address(args, DELTA);
+  for (let i = from; i < to; i += 4) {
+    const valid = min(4, to - i);
+    packRows(grad + <usize>i * gradRow, gradRow, valid, Dv, 1, gradT);
+    packRows(out + <usize>i * outRow, outRow, valid, Dv, 1, outT);
+    v128.store(block, dotColumns());
+    for (let n = 0; n < valid; n++) {
+      let d = load<f32>(block + (<usize>n << 2));
+      if (dlse) d -= load<f32>(statAt(dlse, i + n));
+      store<f32>(statAt(delta, i + n), d);
     }
   }
 }
 
-/** Σ a·b over Dv; where a is 0 (an empty row is) b counts for nothing. */
-function dotRows(a: usize, b: usize): f32 {
-  let s = f32x4.splat(0);
-  let d = 0;
-  for (; d + 4 <= Dv; d += 4) {
-    const x = v128.load(a);
-    s = f32x4.add(s, v128.and(f32x4.mul(x, v128.load(b)), f32x4.ne(x, f32x4.splat(0))));
-    a += 16;
-    b += 16;
-  }
-  let sum = f32x4.extract_lane(s, 0) + f32x4.extract_lane(s, 1) + (f32x4.extract_lane(s, 2) + f32x4.extract_lane(s, 3));
-  for (; d < Dv; d++) {
-    if (load<f32>(a) != 0) sum += load<f32>(a) * load<f32>(b);
-    a += 4;
-    b += 4;
+/**
+ * Σ dO·O of four rows, in the order that dO·v takes: with one key they cancel exactly. Where O is 0, as in an empty
+ * row, dO counts for nothing.
+ */
+function dotColumns(): v128 {
+  let sum = f32x4.splat(0);
+  for (let c: usize = 0; c < <usize>Dv * CELLS; c += CELLS) {
+    const o = v128.load(outT + c);
+    sum = fma4(o, v128.and(v128.load(gradT + c), f32x4.ne(o, f32x4.splat(0))), sum);
   }
   return sum;
 }
