@@ -144,7 +144,7 @@ function readLayout(parts: Part[], { layout, sinks }: MergeOptions): Layout {
     // [Tq,H] and [H,Lq] differ only in where the sinks go.
     const packed = sinks !== undefined && shape.length === 2 && output.shape.length === 3;
     const length = (sinks as { data?: { length?: number } } | undefined)?.data?.length;
-    chosen = fits('bhld') ? 'bhld' : 'blhd';
+    chosen = fits('blhd') && !fits('bhld') ? 'blhd' : 'bhld';
     if (packed && fits('packed') && length !== shape[0] && length === shape[1]) chosen = 'packed';
   }
   if (!fits(chosen) || (chosen === 'packed' && output.shape.length !== 3)) {

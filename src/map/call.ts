@@ -35,7 +35,7 @@ export function uploadCall(engine: Engine, p: AttentionProblem, { values = true 
     offset: uploadDiagonal(engine, p),
     keyLengths: p.keyLengths && engine.tensor(p.keyLengths, [B]),
     mask: p.mask && uploadCells(engine, p, p.mask, p.mask.tensor.data as Uint8Array),
-    bias: p.bias && uploadCells(engine, p, p.bias, finiteFloat32(p.bias.tensor)),
+    bias: p.bias && uploadCells(engine, p, p.bias, biasNumbers(p.bias.tensor)),
     alibi: p.alibi && {
       tensor: engine.tensor(toFloat32(p.alibi.tensor), p.alibi.tensor.shape),
       batch: p.alibi.batch,
@@ -116,16 +116,24 @@ export function gather(
   return new Float32Array(out);
 }
 
-/** Float32 numbers of a bias; finite float64 ones stay finite, as −∞ alone forbids. */
-function finiteFloat32(tensor: HostTensor): Float32Array {
+/** As large as a finite bias may be: the kernels use the lowest float32 as their sign of −∞. */
+const MOST_BIAS = 3.3e38;
+
+/**
+ * Float32 numbers of a bias. Finite ones stay finite and above the lowest float32, which models often write for
+ * "forbidden": −∞ alone forbids here, and a row of nothing but such numbers has even weights.
+ */
+function biasNumbers(tensor: HostTensor): Float32Array {
   const numbers = toFloat32(tensor);
-  if (tensor.dtype !== 'float64') return numbers;
-  const exact = tensor.data as Float64Array;
-  const most = 3.4028234663852886e38;
-  for (let n = 0; n < numbers.length; n++) {
-    if (!Number.isFinite(numbers[n]) && Number.isFinite(exact[n])) numbers[n] = Math.sign(exact[n]) * most;
+  const exact = tensor.dtype === 'float64' ? (tensor.data as Float64Array) : numbers;
+  const beyond = (x: number) => Math.abs(x) > MOST_BIAS && Number.isFinite(x);
+  let own = numbers === exact ? undefined : numbers;
+  for (let n = 0; n < exact.length; n++) {
+    if (!beyond(exact[n])) continue;
+    own ??= numbers.slice();
+    own[n] = Math.sign(exact[n]) * MOST_BIAS;
   }
-  return numbers;
+  return own ?? numbers;
 }
 
 function uploadDiagonal(engine: Engine, p: AttentionProblem): number | Tensor {
