@@ -8,7 +8,7 @@ import { defaultEngine } from '../engine/engine.js';
 import { attentionForward } from '../engine/ops/attention.js';
 import type { Engine, Tensor } from '../engine/types.js';
 import { EngineError, OptionError, UnsupportedError } from '../tensor/errors.js';
-import { describe, fromFloats, type HostTensor, type TensorLike } from '../tensor/host.js';
+import { describe, fromFloats, type HostTensor, heldAs, type TensorLike } from '../tensor/host.js';
 import { AttentionMap } from './attention-map.js';
 import { operandOf, unservedReason, uploadCall } from './call.js';
 import { KernelWeights, ReferenceWeights } from './weights.js';
@@ -24,7 +24,9 @@ export interface AttentionCallOptions extends AttentionOptions {
 export type AttentionFloat = 'float32' | 'float16' | 'float64';
 
 export interface AttentionOutput {
-  /** In q's layout, rank and float dtype, with width Dv. */
+  /**
+   * In q's layout, rank and float dtype, with width Dv. float16 is held as bits, or in a Float16Array where q's is.
+   */
   readonly output: HostTensor<AttentionFloat>;
   /** Natural, sink included, before dropout: [B,H,Lq] ([H,Lq], [Lq]; packed [Tq,H]) whatever the layout. */
   readonly logSumExp: HostTensor<'float32'>;
@@ -52,7 +54,8 @@ export async function attention(
 ): Promise<AttentionOutput> {
   const problem = validateAttention(q, k, v, options);
   const engine = await chooseEngine('attention', problem, options);
-  return engine ? forwardOnEngine(engine, problem) : forwardByReference(problem);
+  const made = engine ? await forwardOnEngine(engine, problem) : forwardByReference(problem);
+  return { ...made, output: heldAs(q, made.output) };
 }
 
 /** The engine that computes, or undefined for the reference. */

@@ -17,6 +17,7 @@ import {
   formatShape,
   fromFloats,
   type HostTensor,
+  heldAs,
   type TensorLike,
   toFloat32,
   toFloat64,
@@ -79,7 +80,14 @@ export async function attentionBackward(inputs: AttentionBackwardInputs): Promis
     dLogSumExp: inputs.dLogSumExp === undefined ? undefined : expect('dLogSumExp', problem.statistics.shape),
   };
   const engine = await chooseEngine(op, problem, options);
-  return engine ? backwardOnEngine(engine, problem, given) : backwardByReference(problem, given);
+  const made = engine ? await backwardOnEngine(engine, problem, given) : backwardByReference(problem, given);
+  const { dq, dk, dv, dBias, dSinks } = made;
+  return {
+    ...made,
+    ...{ dq: heldAs(inputs.q, dq), dk: heldAs(inputs.k, dk), dv: heldAs(inputs.v, dv) },
+    ...(dBias && { dBias: heldAs(options.bias, dBias) }),
+    ...(dSinks && { dSinks: heldAs(options.sinks, dSinks) }),
+  };
 }
 
 interface Given {
@@ -201,5 +209,6 @@ export async function mergeAttention(
   parts: readonly AttentionPart[],
   options: MergeOptions = {},
 ): Promise<MergedAttention> {
-  return mergeResults(parts, options);
+  const merged = mergeResults(parts, options);
+  return { ...merged, output: heldAs(parts[0].output, merged.output) };
 }

@@ -1,5 +1,5 @@
 // Host tensors: what callers hand in, checked and put in one form. Knows no engine.
-import { arrayTag, type DType, inferDType, isFloat, type TypedArrayOf } from './dtype.js';
+import { arrayTag, type DType, inferDType, type TypedArrayOf } from './dtype.js';
 import { DTypeError, ShapeError } from './errors.js';
 import { bfloat16ToFloat32, float32ToHalf, halfToFloat32 } from './half.js';
 
@@ -124,9 +124,11 @@ export function fromFloats<T extends 'float64' | 'float32' | 'float16'>(
   return (arrayTag(numbers) === 'Float64Array' ? numbers : new Float64Array(numbers)) as TypedArrayOf<T>;
 }
 
-/** Throws DTypeError unless the tensor is of a float dtype. */
-export function requireFloat(what: string, tensor: HostTensor, hint = ''): void {
-  if (!isFloat(tensor.dtype)) {
-    throw new DTypeError(`${what}: expected float32, float16 or float64, got ${tensor.dtype}${hint}`);
-  }
+/** A result for a caller whose own tensor held its float16 numbers in a Float16Array: it holds them so, too. */
+export function heldAs<T extends DType>(own: unknown, tensor: HostTensor<T>): HostTensor<T> {
+  const data = (own as { data?: unknown } | null | undefined)?.data;
+  if (tensor.dtype !== 'float16' || arrayTag(data) !== 'Float16Array') return tensor;
+  const Half = (data as { constructor: unknown }).constructor as Uint16ArrayConstructor;
+  const { buffer, byteOffset, length } = tensor.data as Uint16Array;
+  return { ...tensor, data: new Half(buffer as ArrayBuffer, byteOffset, length) as TypedArrayOf<T> };
 }

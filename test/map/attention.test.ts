@@ -59,6 +59,21 @@ describe('attention', () => {
     }
   });
 
+  test('a Float16Array begets Float16Arrays', async () => {
+    // Where the runtime has none there is nothing to beget; bits are covered above.
+    type Half = new (numbers: ArrayLike<number>) => Uint16Array;
+    const Half = (globalThis as unknown as { Float16Array?: Half }).Float16Array ?? Float32Array;
+    const [x, y] = [q, k].map((t) => ({ data: new Half(t.data as Float32Array), shape: t.shape }));
+    const { output, logSumExp } = await attention(x, y, y, { engine });
+    expect(output.data).toBeInstanceOf(Half);
+    const plain = await attention(q, k, k, { engine });
+    expect(maxError(output.data, plain.output.data as Float32Array)).toBeLessThan(3e-3);
+    const own = { q: x, k: y, v: y, options: { engine }, output, logSumExp, dOutput: output };
+    const gradients = await attentionBackward(own);
+    expect([gradients.dq.data, gradients.dv.data].every((data) => data instanceof Half)).toBe(true);
+    expect((await mergeAttention([{ output, logSumExp }])).output.data).toEqual(output.data);
+  });
+
   test('every refusal is a rejection of the same type as validation gives', async () => {
     await expect(attention(q, k, v, { causal: true })).rejects.toThrow(fovea.OptionError);
     await expect(attention(q, k, k, { scale: Number.NaN })).rejects.toThrow(
