@@ -33,7 +33,7 @@ export function startThread(workerUrl?: string): WorkerHandle {
     post: (message) => worker.postMessage(message),
     listen(received, died) {
       worker.on('message', received);
-      worker.on('error', (error) => died(error));
+      worker.on('error', (error) => died(explain(error)));
       worker.on('exit', (code) => died(new Error(`it ended with code ${code}`)));
       worker.unref();
     },
@@ -42,4 +42,10 @@ export function startThread(workerUrl?: string): WorkerHandle {
     },
   };
   return handle;
+}
+
+/** A script that was not found is the bundler's doing; the message tells the way out. */
+function explain(error: Error): Error {
+  if ((error as { code?: string }).code !== 'ERR_MODULE_NOT_FOUND') return error;
+  return new Error(`${error.message}; configure({ workerUrl }) tells where the script is`, { cause: error });
 }

@@ -158,25 +158,29 @@ test('a thread whose script is missing is told with the way out', async () => {
   const { executor, run } = await start(2, { workerUrl: new URL('./nowhere.js', import.meta.url).href });
   run(MARK, 1, 2);
   while (!executor.failure) await new Promise((resolve) => setTimeout(resolve, 5));
-  expect(executor.failure.message).toMatch(/nowhere\.js/);
+  expect(executor.failure.message).toMatch(/nowhere\.js.*configure/);
 });
 
 test('the same bits with 1, 2 and 3 threads: matmul [301,257]·[257,203]', async () => {
   const noise = (n: number, seed: number) => Float32Array.from({ length: n }, (_, i) => Math.sin(i * seed));
-  const results: unknown[] = [];
+  const results: Buffer[] = [];
   for (const threads of [1, 2, 3]) {
     const engine = await createEngine({ threads });
     const a = engine.tensor(noise(301 * 257, 1.3), [301, 257]);
     const b = engine.tensor(noise(257 * 203, 2.7), [257, 203]);
     engine.scope(() => void matmul(a, b));
     await new Promise((resolve) => setTimeout(resolve, 200));
-    for (let round = 0; round < 20; round++) results.push(await engine.scope(() => matmul(a, b)).read());
+    for (let round = 0; round < 20; round++) {
+      const result = await engine.scope(() => matmul(a, b)).read();
+      results.push(Buffer.from(result.buffer as ArrayBuffer));
+    }
     await engine.dispose();
   }
-  for (const result of results) expect(result).toEqual(results[0]);
+  expect(results).toHaveLength(60);
+  for (const result of results) expect(result.equals(results[0]!)).toBe(true);
 });
 
-test('a script with one call ends by itself, within 5 s', async () => {
+test('a script with one call ends by itself', async () => {
   const url = (path: string) => JSON.stringify(new URL(`../../dist/engine/${path}`, import.meta.url).href);
   const script = `
     const { defaultEngine } = await import(${url('engine.js')});
@@ -192,7 +196,7 @@ test('a script with one call ends by itself, within 5 s', async () => {
   child.stderr.on('data', (data) => {
     output += data;
   });
-  const timer = setTimeout(() => child.kill(), 5000);
+  const timer = setTimeout(() => child.kill(), 30_000);
   const code = await new Promise((resolve) => child.on('exit', resolve));
   clearTimeout(timer);
   expect({ code, output }).toEqual({ code: 0, output: '500\n' });
