@@ -46,6 +46,6 @@ export function startThread(workerUrl?: string): WorkerHandle {
 
 /** A script that was not found is the bundler's doing; the message tells the way out. */
 function explain(error: Error): Error {
-  if ((error as { code?: string }).code !== 'ERR_MODULE_NOT_FOUND') return error;
+  if (!(error as { code?: string }).code?.endsWith('MODULE_NOT_FOUND')) return error;
   return new Error(`${error.message}; configure({ workerUrl }) tells where the script is`, { cause: error });
 }

@@ -1,7 +1,8 @@
-// Kernels that only tests need, among them ones that trap or never end in time, compiled to a folder of their own.
+// Kernels that only tests need, among them ones that trap or never end in time, compiled once
+// into .cache/.
 import { execFileSync } from 'node:child_process';
-import { mkdtempSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { createHash } from 'node:crypto';
+import { existsSync, mkdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import type { ExecutorOptions } from '../../src/engine/executor.js';
@@ -46,11 +47,20 @@ export function testKernels(threads: number): ExecutorOptions {
 }
 
 function compile(): string {
-  const folder = mkdtempSync(join(tmpdir(), 'fovea-test-kernels-'));
-  writeFileSync(join(folder, 'index.ts'), SOURCE);
-  const asc = resolve(import.meta.dirname, '../../node_modules/assemblyscript/bin/asc.js');
-  const flags = '-O3 --noAssert --runtime stub --importMemory --sharedMemory --initialMemory 2';
-  const more = '--maximumMemory 65536 --enable threads --use abort= -o kernels.wasm';
-  execFileSync(process.execPath, [asc, 'index.ts', ...flags.split(' '), ...more.split(' ')], { cwd: folder });
-  return pathToFileURL(join(folder, 'kernels.wasm')).href;
+  const root = resolve(import.meta.dirname, '../..');
+  const hash = createHash('sha256').update(SOURCE).digest('hex').slice(0, 16);
+  const file = join(root, '.cache', `test-kernels-${hash}.wasm`);
+  if (!existsSync(file)) {
+    const draft = join(root, '.cache', `test-kernels-${process.pid}`);
+    mkdirSync(join(root, '.cache'), { recursive: true });
+    writeFileSync(`${draft}.ts`, SOURCE);
+    const asc = join(root, 'node_modules/assemblyscript/bin/asc.js');
+    const flags = '-O --noAssert --runtime stub --importMemory --sharedMemory --initialMemory 2';
+    const more = '--maximumMemory 65536 --enable threads --use abort=';
+    const args = [asc, `${draft}.ts`, '-o', `${draft}.wasm`, ...flags.split(' '), ...more.split(' ')];
+    execFileSync(process.execPath, args, { cwd: root });
+    renameSync(`${draft}.wasm`, file);
+    rmSync(`${draft}.ts`);
+  }
+  return pathToFileURL(file).href;
 }

@@ -1,6 +1,6 @@
 // The executor of a page, tested in Node: the engine worker is the same script, behind a Node worker.
 import { Worker } from 'node:worker_threads';
-import { afterEach, expect, test } from 'vitest';
+import { afterEach, beforeAll, expect, test } from 'vitest';
 import { CpuEngine, KERNEL_NAMES } from '../../dist/engine/cpu-engine.js';
 import { createEngine } from '../../dist/engine/engine.js';
 import { type ExecutorOptions, heapBase } from '../../dist/engine/executor.js';
@@ -11,6 +11,8 @@ import { EngineError, LimitError } from '../../dist/tensor/errors.js';
 import { MARK, TRAP, testKernels } from './kernels.js';
 
 const live: { dispose(): Promise<void> }[] = [];
+// Compiling the kernels may take long on a busy machine.
+beforeAll(() => void testKernels(1), 300_000);
 afterEach(async () => {
   await Promise.all(live.splice(0).map((one) => one.dispose()));
 });

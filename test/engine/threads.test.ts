@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process';
 import { Worker } from 'node:worker_threads';
-import { afterEach, expect, test } from 'vitest';
+import { afterEach, beforeAll, expect, test } from 'vitest';
 import { DirectExecutor } from '../../dist/engine/direct.js';
 import { createEngine } from '../../dist/engine/engine.js';
 import { type ExecutorOptions, heapBase, SCRATCH_BYTES } from '../../dist/engine/executor.js';
@@ -9,6 +9,8 @@ import { EngineError } from '../../dist/tensor/errors.js';
 import { COUNT, MARK, TRAP, testKernels, WORK } from './kernels.js';
 
 const live: DirectExecutor[] = [];
+// Compiling the kernels may take long on a busy machine.
+beforeAll(() => void testKernels(1), 300_000);
 afterEach(async () => {
   await Promise.all(live.splice(0).map((executor) => executor.dispose()));
 });
