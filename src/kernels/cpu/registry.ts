@@ -152,6 +152,25 @@ export const KERNELS = {
     root: 'f',
     eps: 'f',
   },
+  // Masks: see assembly/mask.ts and engine/ops/mask.ts. `b` 0 is none; strides count elements.
+  maskCombine: {
+    float: 'u',
+    out: 'u',
+    H: 'u',
+    I: 'u',
+    J: 'u',
+    width: 'u',
+    a: 'u',
+    aBatch: 'u',
+    aHead: 'u',
+    aRow: 'u',
+    aColumn: 'u',
+    b: 'u',
+    bBatch: 'u',
+    bHead: 'u',
+    bRow: 'u',
+    bColumn: 'u',
+  },
 } as const satisfies Record<string, Record<string, 'u' | 'f'>>;
 
 export type KernelName = keyof typeof KERNELS;

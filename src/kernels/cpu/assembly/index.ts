@@ -2,16 +2,29 @@
 
 export { attentionForward, attentionWeights } from './attention';
 export { attentionBackward, attentionDelta, attentionSinks } from './attention-backward';
+export {
+  add,
+  addInto,
+  copy2d,
+  dropout,
+  fill,
+  gelu,
+  geluBackward,
+  geluTanh,
+  geluTanhBackward,
+  lerpInto,
+  relu,
+  reluBackward,
+  scale,
+} from './elementwise';
+export { embedding, embeddingBackward } from './embedding';
 export { gemm, gemmPeak } from './gemm';
 export { gemmDot } from './gemm-dot';
 export { gemmPack } from './gemm-pack';
 export { gemmSplit, gemmSum } from './gemm-split';
-export { init } from './runtime';
-export {
-  add, addInto, copy2d, dropout, fill, gelu, geluBackward, geluTanh, geluTanhBackward, lerpInto, relu, reluBackward, scale,
-} from './elementwise';
-export { embedding, embeddingBackward } from './embedding';
 export { crossEntropy, logSoftmax, logSoftmaxBackward } from './loss';
+export { maskCombine } from './mask';
 export { columnReduce, columnSum, layerNorm, layerNormBackward } from './norm';
 export { adamStep, clipFactor, finishSum, squareParts, sumParts } from './optimizer';
 export { philoxBlocks } from './philox';
+export { init } from './runtime';
