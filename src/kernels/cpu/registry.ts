@@ -77,7 +77,6 @@ export const KERNELS = {
   geluBackward: { x: 'u', dy: 'u', out: 'u', count: 'u' },
   geluTanhBackward: { x: 'u', dy: 'u', out: 'u', count: 'u' },
   dropout: { x: 'u', residual: 'u', out: 'u', count: 'u', seed: 'u', counter: 'u', below: 'u', factor: 'f' },
-  philoxBlocks: { out: 'u', count: 'u', first: 'u', c1: 'u', c2: 'u', c3: 'u', key0: 'u', key1: 'u' },
   layerNorm: {
     x: 'u',
     weight: 'u',

@@ -26,5 +26,4 @@ export { crossEntropy, logSoftmax, logSoftmaxBackward } from './loss';
 export { maskCombine } from './mask';
 export { columnReduce, columnSum, layerNorm, layerNormBackward } from './norm';
 export { adamStep, clipFactor, finishSum, squareParts, sumParts } from './optimizer';
-export { philoxBlocks } from './philox';
 export { init } from './runtime';

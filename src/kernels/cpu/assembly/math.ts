@@ -30,21 +30,6 @@ import { fma4 } from './simd';
   return v128.andnot(f32x4.mul(p, power), f32x4.lt(x, k(-86.99)));
 }
 
-/** tanh(x) within 4 ulp; an odd polynomial near 0, elsewhere 1 − 2/(e^2|x| + 1) with x's sign. NaN stays NaN. */
-// @ts-ignore: decorator
-@inline export function tanh4(x: v128): v128 {
-  const a = f32x4.abs(x), s = f32x4.mul(x, x);
-  let p = fma4(s, k(-0.00570498719), k(0.0206390874));
-  p = fma4(p, s, k(-0.0537397151));
-  p = fma4(p, s, k(0.133314422));
-  p = fma4(p, s, k(-0.333332819));
-  const near = fma4(f32x4.mul(p, s), x, x);
-  const e = exp4(f32x4.add(a, a));
-  const far = f32x4.sub(k(1), f32x4.div(k(2), f32x4.add(e, k(1))));
-  const signed = v128.or(far, v128.and(x, i32x4.splat(0x80000000)));
-  return v128.bitselect(near, signed, f32x4.lt(a, k(0.625)));
-}
-
 /** Φ(−|x|)·e^(x²/2), where Φ is the normal distribution function: a polynomial in 1/(1 + 0.27|x|), relative error 1e-7. */
 // @ts-ignore: decorator
 @inline export function normalTail4(x: v128): v128 {

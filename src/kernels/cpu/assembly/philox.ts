@@ -44,43 +44,8 @@ export function philox4(c0: v128, c1: v128, c2: v128, c3: v128, key0: u32, key1:
   philoxWord3 = c3;
 }
 
-/** Word `word` (0..3) of one block: the scalar form of `philox4`. */
-export function philox1(c0: u32, c1: u32, c2: u32, c3: u32, key0: u32, key1: u32, word: u32): u32 {
-  for (let round = 0; round < 10; round++) {
-    const p = <u64>c0 * 0xd2511f53, q = <u64>c2 * 0xcd9e8d57;
-    c0 = <u32>(q >> 32) ^ c1 ^ key0;
-    c1 = <u32>q;
-    c2 = <u32>(p >> 32) ^ c3 ^ key1;
-    c3 = <u32>p;
-    key0 += 0x9e3779b9;
-    key1 += 0xbb67ae85;
-  }
-  return word < 2 ? (word == 0 ? c0 : c1) : word == 2 ? c2 : c3;
-}
-
 /** All ones where a word's element is kept. `below` = ceil(rate · 2^24) − 1, so that u >= rate is exact. */
 // @ts-ignore: decorator
 @inline export function keepMask(words: v128, below: v128): v128 {
   return i32x4.gt_s(i32x4.shr_u(words, 8), below);
-}
-
-/** A kernel for tests: `count` blocks with counters (first + i, c1, c2, c3) by `philox4`, words in order. */
-export function philoxBlocks(args: usize, _part: u32): void {
-  const out = <usize>load<u32>(args), count = load<u32>(args, 4), first = load<u32>(args, 8);
-  const c1 = i32x4.splat(load<u32>(args, 12)), c2 = i32x4.splat(load<u32>(args, 16)), c3 = i32x4.splat(load<u32>(args, 20));
-  for (let i: u32 = 0; i < count; i += 4) {
-    philox4(i32x4.add(i32x4.splat(first + i), i32x4(0, 1, 2, 3)), c1, c2, c3, load<u32>(args, 24), load<u32>(args, 28));
-    for (let lane: u32 = 0; lane < min(count - i, 4); lane++) {
-      storeWord(out + (<usize>(i + lane) << 4), lane);
-    }
-  }
-}
-
-function storeWord(p: usize, lane: u32): void {
-  // Lanes cannot be chosen at run time: shuffle the wanted one to the front.
-  const index = i8x16.add(i8x16.splat(<i8>(lane << 2)), i8x16(0, 1, 2, 3, 0, 1, 2, 3, 0, 1, 2, 3, 0, 1, 2, 3));
-  store<i32>(p, i32x4.extract_lane(i8x16.swizzle(philoxWord0, index), 0));
-  store<i32>(p, i32x4.extract_lane(i8x16.swizzle(philoxWord1, index), 0), 4);
-  store<i32>(p, i32x4.extract_lane(i8x16.swizzle(philoxWord2, index), 0), 8);
-  store<i32>(p, i32x4.extract_lane(i8x16.swizzle(philoxWord3, index), 0), 12);
 }
