@@ -1,0 +1,122 @@
+// Length-bucketed batches by token budget, in an order that seed and epoch alone decide: a place in it can be resumed.
+import { LimitError } from '../tensor/errors.js';
+
+/** Encoded sentence pairs, flat: pair i has ids [starts[i], starts[i+1]) of each side. */
+export interface EncodedPairs {
+  readonly count: number;
+  /** Source ids, each ending with eos. */
+  readonly sourceIds: Int32Array;
+  readonly sourceStarts: Int32Array;
+  /** Target ids without bos and eos. */
+  readonly targetIds: Int32Array;
+  readonly targetStarts: Int32Array;
+}
+
+/** One step's pairs, packed end to end: no padding is computed. */
+export interface PackedBatch {
+  readonly pairs: number;
+  readonly source: Int32Array;
+  readonly sourceOffsets: Int32Array;
+  readonly sourceLongest: number;
+  /** bos + ids: what the decoder reads. */
+  readonly targetIn: Int32Array;
+  /** ids + eos: what it must say. */
+  readonly targetOut: Int32Array;
+  readonly targetOffsets: Int32Array;
+  readonly targetLongest: number;
+}
+
+/** A small generator (splitmix32) for orders; dropout has its own. */
+export function orderGenerator(seed: number, stream: number): () => number {
+  let state = (Math.imul(seed ^ 0x9e3779b9, 0x85ebca6b) ^ Math.imul(stream + 1, 0xc2b2ae35)) >>> 0;
+  return () => {
+    state = (state + 0x9e3779b9) >>> 0;
+    let z = state;
+    z = Math.imul(z ^ (z >>> 16), 0x21f0aaad);
+    z = Math.imul(z ^ (z >>> 15), 0x735a2d97);
+    return (z ^ (z >>> 15)) >>> 0;
+  };
+}
+
+function shuffle(items: { length: number; [i: number]: unknown }, next: () => number): void {
+  for (let i = items.length - 1; i > 0; i--) {
+    const j = Math.floor((next() / 2 ** 32) * (i + 1));
+    const held = items[i];
+    items[i] = items[j];
+    items[j] = held;
+  }
+}
+
+const sourceLength = (pairs: EncodedPairs, i: number) => pairs.sourceStarts[i + 1] - pairs.sourceStarts[i];
+/** bos or eos included. */
+const targetLength = (pairs: EncodedPairs, i: number) => pairs.targetStarts[i + 1] - pairs.targetStarts[i] + 1;
+
+/**
+ * The batches of one epoch as lists of pair numbers: each pair exactly once; in each batch
+ * pairs × longest ≤ budget on either side. A pair longer than the budget is a LimitError.
+ */
+export function planEpoch(pairs: EncodedPairs, budget: number, seed: number, epoch: number): Int32Array[] {
+  const next = orderGenerator(seed, epoch);
+  const order = Int32Array.from({ length: pairs.count }, (_, i) => i);
+  shuffle(order, next);
+  const key = new Int32Array(pairs.count);
+  for (let i = 0; i < pairs.count; i++) {
+    const source = sourceLength(pairs, i);
+    const target = targetLength(pairs, i);
+    if (Math.max(source, target) > budget) {
+      throw new LimitError(`batches: pair ${i} has ${Math.max(source, target)} tokens, over the budget of ${budget}`);
+    }
+    key[i] = Math.max(source, target) * 65536 + Math.min(65535, source + target);
+  }
+  order.sort((a, b) => key[a] - key[b]); // stable: equal lengths stay shuffled
+  const batches = cutBatches(pairs, order, budget);
+  shuffle(batches, next);
+  return batches;
+}
+
+function cutBatches(pairs: EncodedPairs, order: Int32Array, budget: number): Int32Array[] {
+  const batches: Int32Array[] = [];
+  let from = 0;
+  let longest = 0;
+  for (let at = 0; at < order.length; at++) {
+    const length = Math.max(sourceLength(pairs, order[at]), targetLength(pairs, order[at]));
+    if (at > from && (at - from + 1) * Math.max(longest, length) > budget) {
+      batches.push(order.slice(from, at));
+      from = at;
+      longest = 0;
+    }
+    longest = Math.max(longest, length);
+  }
+  if (from < order.length) batches.push(order.slice(from));
+  return batches;
+}
+
+/** Packs the pairs `members`; bos and eos are put around the target. */
+export function packBatch(pairs: EncodedPairs, members: ArrayLike<number>, bos: number, eos: number): PackedBatch {
+  const n = members.length;
+  const sourceOffsets = new Int32Array(n + 1);
+  const targetOffsets = new Int32Array(n + 1);
+  let sourceLongest = 0;
+  let targetLongest = 0;
+  for (let r = 0; r < n; r++) {
+    const s = sourceLength(pairs, members[r]);
+    const t = targetLength(pairs, members[r]);
+    sourceOffsets[r + 1] = sourceOffsets[r] + s;
+    targetOffsets[r + 1] = targetOffsets[r] + t;
+    sourceLongest = Math.max(sourceLongest, s);
+    targetLongest = Math.max(targetLongest, t);
+  }
+  const source = new Int32Array(sourceOffsets[n]);
+  const targetIn = new Int32Array(targetOffsets[n]);
+  const targetOut = new Int32Array(targetOffsets[n]);
+  for (let r = 0; r < n; r++) {
+    const i = members[r];
+    source.set(pairs.sourceIds.subarray(pairs.sourceStarts[i], pairs.sourceStarts[i + 1]), sourceOffsets[r]);
+    const ids = pairs.targetIds.subarray(pairs.targetStarts[i], pairs.targetStarts[i + 1]);
+    targetIn[targetOffsets[r]] = bos;
+    targetIn.set(ids, targetOffsets[r] + 1);
+    targetOut.set(ids, targetOffsets[r]);
+    targetOut[targetOffsets[r + 1] - 1] = eos;
+  }
+  return { pairs: n, source, sourceOffsets, sourceLongest, targetIn, targetOut, targetOffsets, targetLongest };
+}
