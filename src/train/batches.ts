@@ -1,4 +1,5 @@
 // Length-bucketed batches by token budget, in an order that seed and epoch alone decide: a place in it can be resumed.
+import { Random } from '../nn/random.js';
 import { LimitError } from '../tensor/errors.js';
 
 /** Encoded sentence pairs, flat: pair i has ids [starts[i], starts[i+1]) of each side. */
@@ -26,27 +27,6 @@ export interface PackedBatch {
   readonly targetLongest: number;
 }
 
-/** A small generator (splitmix32) for orders; dropout has its own. */
-export function orderGenerator(seed: number, stream: number): () => number {
-  let state = (Math.imul(seed ^ 0x9e3779b9, 0x85ebca6b) ^ Math.imul(stream + 1, 0xc2b2ae35)) >>> 0;
-  return () => {
-    state = (state + 0x9e3779b9) >>> 0;
-    let z = state;
-    z = Math.imul(z ^ (z >>> 16), 0x21f0aaad);
-    z = Math.imul(z ^ (z >>> 15), 0x735a2d97);
-    return (z ^ (z >>> 15)) >>> 0;
-  };
-}
-
-function shuffle(items: { length: number; [i: number]: unknown }, next: () => number): void {
-  for (let i = items.length - 1; i > 0; i--) {
-    const j = Math.floor((next() / 2 ** 32) * (i + 1));
-    const held = items[i];
-    items[i] = items[j];
-    items[j] = held;
-  }
-}
-
 const sourceLength = (pairs: EncodedPairs, i: number) => pairs.sourceStarts[i + 1] - pairs.sourceStarts[i];
 /** bos or eos included. */
 const targetLength = (pairs: EncodedPairs, i: number) => pairs.targetStarts[i + 1] - pairs.targetStarts[i] + 1;
@@ -56,9 +36,9 @@ const targetLength = (pairs: EncodedPairs, i: number) => pairs.targetStarts[i + 
  * pairs × longest ≤ budget on either side. A pair longer than the budget is a LimitError.
  */
 export function planEpoch(pairs: EncodedPairs, budget: number, seed: number, epoch: number): Int32Array[] {
-  const next = orderGenerator(seed, epoch);
+  const random = new Random(seed * 65536 + epoch);
   const order = Int32Array.from({ length: pairs.count }, (_, i) => i);
-  shuffle(order, next);
+  random.shuffle(order);
   const key = new Int32Array(pairs.count);
   for (let i = 0; i < pairs.count; i++) {
     const source = sourceLength(pairs, i);
@@ -70,7 +50,7 @@ export function planEpoch(pairs: EncodedPairs, budget: number, seed: number, epo
   }
   order.sort((a, b) => key[a] - key[b]); // stable: equal lengths stay shuffled
   const batches = cutBatches(pairs, order, budget);
-  shuffle(batches, next);
+  random.shuffle(batches);
   return batches;
 }
 

@@ -51,9 +51,8 @@ export class Adam {
       const gradScale = clipFactor(squared, clip > 0 ? clip : 3e38, multiply);
       for (const [name, { value, grad }] of this.parameters) {
         const decay = value.shape.length > 1 ? weightDecay : 0;
-        const o = { rate, beta1, beta2, eps, weightDecay: decay, step, gradScale };
+        const o = { rate, beta1, beta2, eps, weightDecay: decay, step, gradScale, clearGrad: true };
         adamStep(value, grad, this.m.get(name)!, this.v.get(name)!, o);
-        fill(grad, 0);
       }
     });
   }

@@ -1,0 +1,64 @@
+// Parameters ↔ model.safetensors (float32 or float16). What is read is checked: names, shapes, finite numbers.
+import { FileFormatError } from '../tensor/errors.js';
+import { float32ToHalf, halfToFloat32 } from '../tensor/half.js';
+import { parseSafetensors, serializeSafetensors } from '../tensor/safetensors.js';
+
+export interface HostParameter {
+  readonly shape: readonly number[];
+  readonly data: Float32Array;
+}
+
+export type WeightDType = 'float32' | 'float16';
+
+const shapeText = (shape: readonly number[]) => `[${shape.join(', ')}]`;
+
+/**
+ * Reads a model.safetensors whose tensors must be exactly `expected`. Throws FileFormatError for a missing, unknown
+ * or misshapen tensor, for another dtype, and for weights that are not finite.
+ */
+export function parseWeights(
+  bytes: Uint8Array,
+  expected: ReadonlyMap<string, readonly number[]>,
+): Map<string, HostParameter> {
+  const { tensors } = parseSafetensors(bytes);
+  const fail = (message: string): never => {
+    throw new FileFormatError(`model.safetensors: ${message}`);
+  };
+  for (const name of tensors.keys()) if (!expected.has(name)) fail(`unexpected tensor ${JSON.stringify(name)}`);
+  const out = new Map<string, HostParameter>();
+  for (const [name, shape] of expected) {
+    const found = tensors.get(name);
+    if (!found) return fail(`expected a tensor ${name} ${shapeText(shape)}, found none`);
+    if (found.shape.join() !== shape.join()) {
+      fail(`tensor ${name}: expected shape ${shapeText(shape)}, got ${shapeText(found.shape)}`);
+    }
+    if (found.dtype !== 'float32' && found.dtype !== 'float16') {
+      fail(`tensor ${name}: expected float32 or float16, got ${found.dtype}`);
+    }
+    const data =
+      found.dtype === 'float16' ? halfToFloat32(found.data as Uint16Array) : (found.data as Float32Array);
+    checkFinite(name, data);
+    out.set(name, { shape, data });
+  }
+  return out;
+}
+
+function checkFinite(name: string, data: Float32Array): void {
+  // x − x is 0 for finite numbers and NaN for all others: one sum tells.
+  let sum = 0;
+  for (let i = 0; i < data.length; i++) sum += data[i] - data[i];
+  if (sum === 0) return;
+  const at = data.findIndex((x) => !Number.isFinite(x));
+  throw new FileFormatError(`model.safetensors: tensor ${name}: expected finite weights, got ${data[at]} at ${at}`);
+}
+
+/** The bytes of a model.safetensors. */
+export function serializeWeights(parameters: ReadonlyMap<string, HostParameter>, dtype: WeightDType): Uint8Array {
+  return serializeSafetensors(
+    Array.from(parameters, ([name, { shape, data }]) => {
+      if (dtype === 'float32') return [name, { dtype, shape, data }] as const;
+      return [name, { dtype, shape, data: float32ToHalf(data) }] as const;
+    }),
+    [['format', 'pt']],
+  );
+}
