@@ -4,6 +4,7 @@ import { FileFormatError } from '../tensor/errors.js';
 import { loadTokenizer, type Tokenizer } from '../text/index.js';
 import { formatModelConfig, type ModelConfig, parseModelConfig } from './config.js';
 import { Seq2Seq } from './seq2seq.js';
+import { seq2SeqShapes } from './shapes.js';
 import { parseWeights, serializeWeights, type WeightDType } from './weights.js';
 
 /** Gives a file of the model folder by name; rejects where there is none. */
@@ -40,7 +41,7 @@ export async function loadModel(engine: Engine, read: FileReader): Promise<Loade
     );
   }
   // The weights are checked before the engine is asked for memory.
-  const weights = parseWeights(weightBytes, Seq2Seq.shapes(config));
+  const weights = parseWeights(weightBytes, seq2SeqShapes(config));
   const model = new Seq2Seq(engine, config, { random: null });
   model.load(weights);
   return { model, config, tokenizer };

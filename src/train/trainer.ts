@@ -1,5 +1,6 @@
 // The training loop: steps, logs, validation, checkpoints, resume. It knows no model, no text and no files: a task
 // hands it batches and a loss, and a function that saves.
+import { DropoutStream } from '../autograd/dropout-stream.js';
 import { Tape } from '../autograd/tape.js';
 import { addInto, fill } from '../engine/ops/elementwise.js';
 import type { Engine, Tensor } from '../engine/types.js';
@@ -44,8 +45,10 @@ export interface TrainerOptions<Batch> {
   /** The epoch's batches, in order; the same for the same epoch (0-based). */
   plan(epoch: number): readonly Int32Array[];
   pack(members: Int32Array): Batch;
-  /** Records the forward pass; `step` (1-based) keys the dropout. */
-  loss(tape: Tape, batch: Batch, step: number): StepLoss;
+  /** Keys dropout, together with the step. */
+  readonly seed: number;
+  /** Records the forward pass. */
+  loss(tape: Tape, batch: Batch): StepLoss;
   /** Scores after each epoch; `score` (larger is better) chooses the best weights. The average, if any, is in place. */
   validate?(epoch: number): Promise<{ score: number; [name: string]: number }>;
   /** Keeps a checkpoint. */
@@ -78,6 +81,9 @@ export type TrainingEvent =
       readonly scores: Readonly<Record<string, number>>; readonly best: boolean;
     }
   | { readonly type: 'checkpoint'; readonly step: number; readonly seconds: number };
+
+/** Dropout keys are counted from step × this: a step of fewer dropouts shares none with the next. */
+const DROPOUTS_PER_STEP = 1024;
 
 /** Lets timers, signals and a page's events run between steps. */
 const breathe = (): Promise<void> =>
@@ -137,12 +143,12 @@ export class Trainer<Batch> {
   }
 
   async #step(batch: Batch, totalSteps: number): Promise<void> {
-    const { engine, adam, average, schedule } = this.#o;
+    const { engine, adam, average, schedule, seed } = this.#o;
     const { state } = this;
     const step = ++state.step;
     const { tokens, allTokens } = engine.scope(() => {
-      const tape = new Tape(engine);
-      const { loss, plain, tokens, allTokens } = this.#o.loss(tape, batch, step);
+      const tape = new Tape(engine, { dropout: new DropoutStream(seed, (step * DROPOUTS_PER_STEP) >>> 0) });
+      const { loss, plain, tokens, allTokens } = this.#o.loss(tape, batch);
       tape.backward(loss);
       fill(this.#sums, 0);
       addInto(this.#sums.rows(0, 1), loss);
