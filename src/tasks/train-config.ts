@@ -121,7 +121,7 @@ export function parseTrainConfig(text: string): TrainConfig {
     throw new FileFormatError(`train configuration: not JSON (${(cause as Error).message})`, { cause });
   }
   const root = new Section(json, '');
-  const { format, version } = json as Fields;
+  const { version } = json as Fields;
   root.choice('format', [TRAIN_FORMAT]);
   if (typeof version === 'number' && version > TRAIN_VERSION) {
     throw new FileFormatError(`train configuration: version ${version} is newer than this program's ${TRAIN_VERSION}`);
