@@ -17,7 +17,8 @@ export interface TrainConfig {
   };
   optimizer: { beta1: number; beta2: number; eps: number; weightDecay: number; clip: number };
   schedule: ScheduleOptions;
-  batch: { tokens: number };
+  /** `tokens`: most pairs × longest, a side. `pool`: pairs sorted by length together. */
+  batch: { tokens: number; pool: number };
   epochs: number;
   labelSmoothing: number;
   dropout: number;
@@ -143,7 +144,9 @@ export function parseTrainConfig(text: string): TrainConfig {
       clip: s.number('clip', 0, 1e6, 0),
     })),
     schedule: pick(root.section('schedule'), readSchedule),
-    batch: pick(root.section('batch'), (s) => ({ tokens: s.whole('tokens', 16, 1 << 20, 4096) })),
+    batch: pick(root.section('batch'), (s) => ({
+      tokens: s.whole('tokens', 16, 1 << 20, 4096), pool: s.whole('pool', 1, 1e9, 5000),
+    })),
     epochs: root.whole('epochs', 1, 100000, 10),
     labelSmoothing: root.number('labelSmoothing', 0, 0.999, 0.1),
     dropout: root.number('dropout', 0, 0.95, 0.1),

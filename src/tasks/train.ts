@@ -135,20 +135,14 @@ class TrainRun {
     const { engine } = this.#o;
     const stop = new AbortController();
     const signal = this.#o.signal ? AbortSignal.any([this.#o.signal, stop.signal]) : stop.signal;
-    const plans = new Map<number, Int32Array[]>();
+    const batching = { ...config.batch, seed: config.seed };
     const trainer = new Trainer({
       engine,
       ...buffers,
       schedule: config.schedule,
       epochs: config.epochs,
       seed: config.seed,
-      plan: (epoch) => {
-        if (!plans.has(epoch)) {
-          plans.clear();
-          plans.set(epoch, planEpoch(pairs, config.batch.tokens, config.seed, epoch));
-        }
-        return plans.get(epoch)!;
-      },
+      plan: (epoch) => planEpoch(pairs, batching, epoch),
       pack: (members) => packBatch(pairs, members, START, END),
       loss: (tape, batch) => model.loss(tape, batch, config.labelSmoothing),
       validate: () => validate(model, tokenizer, valid),

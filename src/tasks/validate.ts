@@ -41,7 +41,7 @@ export async function meanLoss(model: Seq2Seq, pairs: EncodedPairs, start: numbe
   const { engine } = model;
   let sum = 0;
   let tokens = 0;
-  for (const members of planEpoch(pairs, LOSS_TOKENS, 0, 0)) {
+  for (const members of planEpoch(pairs, { tokens: Math.max(LOSS_TOKENS, model.config.maximumLength), pool: pairs.count, seed: 0 }, 0)) {
     const batch = packBatch(pairs, members, start, end);
     const { plain, n } = engine.scope(() => {
       const { plain, tokens: n } = model.loss(null, batch, 0);

@@ -31,41 +31,47 @@ const sourceLength = (pairs: EncodedPairs, i: number) => pairs.sourceStarts[i + 
 /** bos or eos included. */
 const targetLength = (pairs: EncodedPairs, i: number) => pairs.targetStarts[i + 1] - pairs.targetStarts[i] + 1;
 
+export interface BatchOptions {
+  /** Most pairs × longest of a batch, on either side. */
+  tokens: number;
+  /** Pairs that are sorted by length together: a small pool mixes more, a large one fills batches better. */
+  pool: number;
+  seed: number;
+}
+
 /**
- * The batches of one epoch as lists of pair numbers: each pair exactly once; in each batch
- * pairs × longest ≤ budget on either side. A pair longer than the budget is a LimitError.
+ * The batches of one epoch (0-based) as lists of pair numbers: each pair exactly once; in each batch
+ * pairs × longest ≤ tokens on either side. A pair longer than that is a LimitError.
  */
-export function planEpoch(pairs: EncodedPairs, budget: number, seed: number, epoch: number): Int32Array[] {
+export function planEpoch(pairs: EncodedPairs, { tokens, pool, seed }: BatchOptions, epoch: number): Int32Array[] {
   const random = new Random(seed * 65536 + epoch);
-  const order = Int32Array.from({ length: pairs.count }, (_, i) => i);
-  random.shuffle(order);
+  const order = random.shuffle(Int32Array.from({ length: pairs.count }, (_, i) => i));
   const key = new Int32Array(pairs.count);
   for (let i = 0; i < pairs.count; i++) {
     const source = sourceLength(pairs, i);
     const target = targetLength(pairs, i);
-    if (Math.max(source, target) > budget) {
-      throw new LimitError(`batches: pair ${i} has ${Math.max(source, target)} tokens, over the budget of ${budget}`);
+    if (Math.max(source, target) > tokens) {
+      throw new LimitError(`batches: pair ${i} has ${Math.max(source, target)} tokens, over the budget of ${tokens}`);
     }
-    key[i] = Math.max(source, target) * 65536 + Math.min(65535, source + target);
+    key[i] = Math.max(source, target);
   }
-  order.sort((a, b) => key[a] - key[b]); // stable: equal lengths stay shuffled
-  const batches = cutBatches(pairs, order, budget);
-  random.shuffle(batches);
-  return batches;
+  const batches: Int32Array[] = [];
+  for (let from = 0; from < order.length; from += pool) {
+    // Sorting is stable: pairs of equal length stay shuffled.
+    const part = order.subarray(from, from + pool).sort((a, b) => key[a] - key[b]);
+    batches.push(...cutBatches(key, part, tokens));
+  }
+  return random.shuffle(batches);
 }
 
-function cutBatches(pairs: EncodedPairs, order: Int32Array, budget: number): Int32Array[] {
+function cutBatches(length: Int32Array, order: Int32Array, tokens: number): Int32Array[] {
   const batches: Int32Array[] = [];
   let from = 0;
-  let longest = 0;
+  // In ascending order the newest pair is the longest.
   for (let at = 0; at < order.length; at++) {
-    const length = Math.max(sourceLength(pairs, order[at]), targetLength(pairs, order[at]));
-    if (at > from && (at - from + 1) * Math.max(longest, length) > budget) {
-      batches.push(order.slice(from, at));
-      from = at;
-      longest = 0;
-    }
-    longest = Math.max(longest, length);
+    if ((at - from + 1) * length[order[at]] <= tokens) continue;
+    batches.push(order.slice(from, at));
+    from = at;
   }
   if (from < order.length) batches.push(order.slice(from));
   return batches;

@@ -113,18 +113,19 @@ export class Trainer<Batch> {
   async run(): Promise<TrainingState> {
     const { epochs } = this.#o;
     try {
-      while (this.state.epoch < epochs) await this.#epoch();
+      let totalSteps = 0;
+      for (let epoch = 0; epoch < epochs; epoch++) totalSteps += this.#o.plan(epoch).length;
+      while (this.state.epoch < epochs) await this.#epoch(totalSteps);
     } finally {
       this.#sums.dispose();
     }
     return this.state;
   }
 
-  async #epoch(): Promise<void> {
+  async #epoch(totalSteps: number): Promise<void> {
     const { state } = this;
     const { signal, logEvery = 20, saveEvery = 200 } = this.#o;
     const plan = this.#o.plan(state.epoch);
-    const totalSteps = plan.length * this.#o.epochs;
     const started = performance.now();
     this.#logStarted = started;
     let saved = state.step;
