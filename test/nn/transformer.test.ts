@@ -181,15 +181,15 @@ test('a reordering may not mix the hypotheses of two sentences', () => {
 });
 
 describe('a training step', () => {
-  const random = new Random(9);
   const V = 11;
-  const build = () => {
+  const build = (on: Engine = engine) => {
+    const random = new Random(9);
     const options = { ...SHAPE, dropout: 0.2, normFirst: true, finalNorm: true };
     return {
-      table: new Embedding(engine, V, E, random, { scale: Math.sqrt(E), deviation: E ** -0.5 }),
-      positions: new SinusoidalPositions(engine, 16, E),
-      encoder: new Encoder(engine, options, random),
-      decoder: new Decoder(engine, options, random),
+      table: new Embedding(on, V, E, random, { scale: Math.sqrt(E), deviation: E ** -0.5 }),
+      positions: new SinusoidalPositions(on, 16, E),
+      encoder: new Encoder(on, options, random),
+      decoder: new Decoder(on, options, random),
     };
   };
   type Model = ReturnType<typeof build>;
@@ -197,12 +197,13 @@ describe('a training step', () => {
     const generator = new Random(seed);
     return Int32Array.from(packedPositions(lengths), () => generator.below(V));
   };
-  const int = (data: Int32Array) => engine.tensor(data, [data.length]);
 
   function step({ table, positions, encoder, decoder }: Model, dropout: DropoutStream) {
-    return engine.scope(() => {
-      const tape = new Tape(engine, { dropout });
-      const [source, target] = [packSequences(engine, SOURCE), packSequences(engine, TARGET)];
+    const { engine: on } = encoder;
+    return on.scope(() => {
+      const int = (data: Int32Array) => on.tensor(data, [data.length]);
+      const tape = new Tape(on, { dropout });
+      const [source, target] = [packSequences(on, SOURCE), packSequences(on, TARGET)];
       const place = (lengths: number[]) => ({ table: positions, index: int(packedPositions(lengths)) });
       const x = table.forward(tape, int(ids(SOURCE, 1)), place(SOURCE));
       const memory = encoder.forward(tape, x, { packed: source });
@@ -251,6 +252,22 @@ describe('a training step', () => {
     expect(engine.memory.tensors).toBe(tensors);
     expect(engine.memory.inUse).toBe(inUse);
     for (const module of [...modules, model.positions]) module.dispose();
+  });
+
+  test('gives the same bits with 1, 2 and 3 threads', async () => {
+    const bits = [1, 2, 3].map(async (threads) => {
+      const own = await createEngine({ threads });
+      const model = build(own);
+      const loss = await numbers(step(model, new DropoutStream(1, 50)));
+      const modules = [model.table, model.encoder, model.decoder];
+      const parameters = modules.flatMap((module) => [...module.parameters().values()]);
+      const grads = await Promise.all(parameters.map(({ grad }) => numbers(grad)));
+      await own.dispose();
+      return [loss, ...grads];
+    });
+    const [one, two, three] = await Promise.all(bits);
+    expect(two).toEqual(one);
+    expect(three).toEqual(one);
   });
 
   test('gradients are those of central differences of the loss within 2%', async () => {
