@@ -111,6 +111,9 @@ export class CpuEngine implements Engine {
   run<K extends KernelName>(kernel: K, args: KernelArguments<K>, parts = 1): void {
     const signature = SIGNATURES.get(kernel);
     if (!signature) throw new EngineError(`run: there is no kernel '${kernel}'`);
+    if (!Number.isInteger(parts) || parts < 0) {
+      throw new EngineError(`run: kernel '${kernel}' takes a whole number of parts, got ${parts}`);
+    }
     this.check();
     const { integers, floats } = this.executor;
     const { slots, isFloat } = signature;
@@ -119,7 +122,9 @@ export class CpuEngine implements Engine {
       if (value === undefined)
         throw new EngineError(`run: kernel '${kernel}' lacks its argument '${slots[i]}'`);
       if (isFloat[i]) floats[i] = value;
-      else integers[i] = value;
+      else if (Number.isNaN(value)) {
+        throw new EngineError(`run: kernel '${kernel}' has NaN as its argument '${slots[i]}'`);
+      } else integers[i] = value;
     }
     if (parts > 0) this.executor.run(signature.number, slots.length, parts);
   }

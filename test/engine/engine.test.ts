@@ -203,6 +203,21 @@ describe('memory', () => {
   });
 });
 
+describe('running a kernel', () => {
+  const run = (args: Record<string, number>, parts = 1) =>
+    engine.run('fill', args as { x: number; count: number; bits: number }, parts);
+
+  test.each([-1, 1.5, Number.NaN])('%d parts are refused', (parts) => {
+    expect(() => run({ x: 0, count: 0, bits: 0 }, parts)).toThrow(EngineError);
+  });
+
+  test('a lacking argument or NaN for an address is refused by name', () => {
+    expect(() => run({ x: 0, count: 0 })).toThrow(/'bits'/);
+    expect(() => run({ x: Number.NaN, count: 0, bits: 0 })).toThrow(/'x'/);
+    expect(() => engine.run('nothing' as 'fill', { x: 0, count: 0, bits: 0 })).toThrow(EngineError);
+  });
+});
+
 describe('scopes', () => {
   test('free all but the returned, through arrays and plain objects of any depth', () => {
     const before = engine.memory;
