@@ -94,13 +94,10 @@ describe('dropout', () => {
     const x = new Float32Array(4096).fill(1);
     const keys = [KEY, { ...KEY, counter: 1 }, { ...KEY, seed: 1 }];
     for (const rows of await everywhere((e) => keys.map((key) => dropout(e.tensor(x, [4096]), 0.5, key)))) {
-      rows.forEach((row, i) =>
-        expectClose(
-          row,
-          kept(4096, 0.5, keys[i]).map((k) => 2 * Number(k)),
-          () => 0,
-        ),
-      );
+      rows.forEach((row, i) => {
+        const want = kept(4096, 0.5, keys[i]).map((k) => 2 * Number(k));
+        expectClose(row, want, () => 0);
+      });
     }
   });
 });

@@ -97,7 +97,7 @@ describe('activations', () => {
     ...special,
     ...Array.from({ length: 33000 }, (_, i) => (i - 16500) / 1650),
   ]);
-  const relu = (x: number) => (x <= 0 ? 0 : x);
+  const relu = (x: number) => Math.max(0, x);
   const gelu = (x: number) => x * normalCdf(x);
   const geluTanh = (x: number) => 0.5 * x * (1 + Math.tanh(Math.sqrt(2 / Math.PI) * (x + 0.044715 * x ** 3)));
   const forward = { relu, gelu, 'gelu-tanh': geluTanh };

@@ -28,7 +28,7 @@ export function adamStep(param: Tensor, grad: Tensor, m: Tensor, v: Tensor, opti
   const pointers = { param: param.pointer, grad: grad.pointer, m: m.pointer, v: v.pointer };
   const counts = { gradScale: gradScale?.pointer ?? 0, count: param.size, clear: Number(clearGrad) };
   const numbers = {
-    decay: 1 - rate * weightDecay,
+    shrink: rate * weightDecay,
     blend: 1 - beta1,
     beta2,
     fresh: 1 - beta2,

@@ -143,7 +143,7 @@ export const KERNELS = {
     gradScale: 'u',
     count: 'u',
     clear: 'u',
-    decay: 'f',
+    shrink: 'f',
     blend: 'f',
     beta2: 'f',
     fresh: 'f',

@@ -5,19 +5,30 @@ import { exp4, log64 } from './math';
 import { argF, argU } from './runtime';
 import { fma4 } from './simd';
 
-/** Σ e^(x − shift) over a row; with `out`, stores the exponentials there (out = x is fine). */
-function expRow(x: usize, columns: u32, shift: f32, out: usize): f32 {
-  const m = f32x4.splat(shift), rest = columns & 3;
+/** Elements whose exponentials are added in float32 before they join the row's float64 sum. */
+const RUN: u32 = 2048;
+
+/** Σ e^(x − shift) over a row, whose exponentials are stored at `out` (which may be x). */
+function expRow(x: usize, columns: u32, shift: f32, out: usize): f64 {
+  let sum: f64 = 0;
+  for (let from: u32 = 0; from < columns; from += RUN) {
+    sum += expRun(x + (from << 2), min(columns - from, RUN), shift, out + (from << 2));
+  }
+  return sum;
+}
+
+function expRun(x: usize, count: u32, shift: f32, out: usize): f32 {
+  const m = f32x4.splat(shift), rest = count & 3;
   let s0 = f32x4.splat(0), s1 = s0;
   let i: usize = 0;
-  for (const end = (<usize>columns >> 3) << 5; i < end; i += 32) {
+  for (const end: usize = (count >> 3) << 5; i < end; i += 32) {
     const a = exp4(f32x4.sub(v128.load(x + i), m)), b = exp4(f32x4.sub(v128.load(x + i, 16), m));
     v128.store(out + i, a);
     v128.store(out + i, b, 16);
     s0 = f32x4.add(s0, a);
     s1 = f32x4.add(s1, b);
   }
-  if (columns & 4) {
+  if (count & 4) {
     const a = exp4(f32x4.sub(v128.load(x + i), m));
     v128.store(out + i, a);
     s0 = f32x4.add(s0, a);
@@ -42,7 +53,7 @@ function affineRow(x: usize, columns: u32, factor: f32, shift: f32): void {
  * Cross-entropy of each row with label smoothing ε, as torch defines it: (1−ε)·nll + ε·mean over v of −log p[v].
  * Slots logits, targets, losses, plain, gradient, rows, columns, rowsPerPart, smoothing; gradient = logits is fine.
  * `plain` is nll; `gradient` the derivative of `losses`: p − (1−ε)·[v = target] − ε/V. Target −1: all zero.
- * A target outside the row gives NaN. lse and the losses are computed in float64 from float32 sums.
+ * A target outside the row gives NaN. lse and the losses are computed in float64.
  */
 export function crossEntropy(args: usize, part: u32): void {
   const columns = argU(args, 6), bytes = <usize>columns << 2, smoothing = argF(args, 8);
@@ -64,7 +75,7 @@ export function crossEntropy(args: usize, part: u32): void {
     const nll = lse - <f64>logit;
     store<f32>(<usize>argU(args, 3) + at, <f32>nll);
     store<f32>(<usize>argU(args, 2) + at, <f32>(smoothing > 0 ? nll + <f64>smoothing * (<f64>logit - mean) : nll));
-    affineRow(gradient, columns, known ? <f32>1 / sum : NaN, -share);
+    affineRow(gradient, columns, known ? <f32>(1 / sum) : NaN, -share);
     if (known) {
       const hit = gradient + (<usize>target << 2);
       store<f32>(hit, load<f32>(hit) - (<f32>1 - smoothing));

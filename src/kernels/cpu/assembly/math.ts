@@ -30,7 +30,10 @@ import { fma4 } from './simd';
   return v128.andnot(f32x4.mul(p, power), f32x4.lt(x, k(-86.99)));
 }
 
-/** Φ(−|x|)·e^(x²/2), where Φ is the normal distribution function: a polynomial in 1/(1 + 0.27|x|), relative error 1e-7. */
+/**
+ * Φ(−|x|)·e^(x²/2), Φ being the normal distribution function: a polynomial in t = 1/(1 + 0.27|x|) that is right to 3e-8.
+ * Near x = 0 it magnifies the rounding of t threefold: relative error 5e-7.
+ */
 // @ts-ignore: decorator
 @inline export function normalTail4(x: v128): v128 {
   const t = f32x4.div(k(1), fma4(f32x4.abs(x), k(0.27), k(1)));

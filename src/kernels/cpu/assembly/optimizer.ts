@@ -11,16 +11,17 @@ const SUM_CHUNK: u32 = 65536;
 
 /**
  * One step of Adam with decoupled weight decay (Loshchilov & Hutter, 2019), everything in one pass:
- *   g = gradScale·grad;  m += (1−β1)·(g−m);  v = β2·v + (1−β2)·g²;  param = decay·param − rate·m/(√v·root + eps)
- * Slots param, grad, m, v, gradScale (pointer, 0: 1), count, clear, decay, blend (1−β1), beta2, fresh (1−β2), rate, root, eps;
- * the corrections for the early steps are inside `rate` and `root`. `clear` = 1 sets grad to 0 on the way.
+ *   g = gradScale·grad;  m += (1−β1)·(g−m);  v = β2·v + (1−β2)·g²;  param −= shrink·param + rate·m/(√v·root + eps)
+ * Slots param, grad, m, v, gradScale (pointer, 0: 1), count, clear, shrink, blend (1−β1), beta2, fresh (1−β2), rate, root, eps;
+ * the corrections for the early steps are inside `rate` and `root`. The decay is subtracted, not
+ * multiplied by 1 − shrink: that factor would round a small shrink away. `clear` = 1 sets grad to 0 on the way.
  */
 export function adamStep(args: usize, part: u32): void {
   const from = part * CHUNK, left = min(argU(args, 5) - from, CHUNK), at = <usize>from << 2, clear = argU(args, 6);
   const gradScale = <usize>argU(args, 4), factor = f32x4.splat(gradScale ? load<f32>(gradScale) : 1);
   const whole = (<usize>left >> 2) << 4, rest = left & 3;
   let param = <usize>argU(args, 0) + at, grad = <usize>argU(args, 1) + at, m = <usize>argU(args, 2) + at, v = <usize>argU(args, 3) + at;
-  const decay = f32x4.splat(argF(args, 7)), blend = f32x4.splat(argF(args, 8)), beta2 = f32x4.splat(argF(args, 9));
+  const shrink = f32x4.splat(-argF(args, 7)), blend = f32x4.splat(argF(args, 8)), beta2 = f32x4.splat(argF(args, 9));
   const fresh = f32x4.splat(argF(args, 10)), rate = f32x4.splat(-argF(args, 11)), root = f32x4.splat(argF(args, 12));
   const eps = f32x4.splat(argF(args, 13));
   for (const end = param + whole; param < end; param += 16, grad += 16, m += 16, v += 16) {
@@ -29,7 +30,7 @@ export function adamStep(args: usize, part: u32): void {
     if (clear) v128.store(grad, f32x4.splat(0));
     v128.store(m, mean);
     v128.store(v, square);
-    v128.store(param, stepped(v128.load(param), mean, square, decay, rate, root, eps));
+    v128.store(param, stepped(v128.load(param), mean, square, shrink, rate, root, eps));
   }
   if (!rest) return;
   const g = f32x4.mul(loadLanes(grad, rest, 0), factor);
@@ -37,7 +38,7 @@ export function adamStep(args: usize, part: u32): void {
   if (clear) storeLanes(grad, f32x4.splat(0), rest);
   storeLanes(m, mean, rest);
   storeLanes(v, square, rest);
-  storeLanes(param, stepped(loadLanes(param, rest, 0), mean, square, decay, rate, root, eps), rest);
+  storeLanes(param, stepped(loadLanes(param, rest, 0), mean, square, shrink, rate, root, eps), rest);
 }
 
 // @ts-ignore: decorator
@@ -51,9 +52,9 @@ export function adamStep(args: usize, part: u32): void {
 }
 
 // @ts-ignore: decorator
-@inline function stepped(param: v128, m: v128, v: v128, decay: v128, rate: v128, root: v128, eps: v128): v128 {
+@inline function stepped(param: v128, m: v128, v: v128, shrink: v128, rate: v128, root: v128, eps: v128): v128 {
   const direction = f32x4.div(m, fma4(f32x4.sqrt(v), root, eps));
-  return fma4(rate, direction, f32x4.mul(param, decay));
+  return fma4(rate, direction, fma4(shrink, param, param));
 }
 
 /** Lanes 2 and 3 as float64. */
