@@ -1,7 +1,8 @@
 // Raw ops that treat every element alike: sums, activations, dropout, copies. Not differentiable.
 // Inputs of one op need equal sizes; the result has the first input's shape.
-import { OptionError, ShapeError } from '../../tensor/errors.js';
+
 import type { KernelName } from '../../kernels/cpu/registry.js';
+import { OptionError, ShapeError } from '../../tensor/errors.js';
 import type { Tensor } from '../types.js';
 import {
   elementParts,

@@ -19,13 +19,15 @@ export interface MatmulOptions {
 /** Reduction elements per block: a panel of each operand fits the first-level cache together. */
 const K_BLOCK = 448;
 /** Up to so many rows, b [N,K] is read in place instead of packed. */
-const DOT_ROWS = 24;
+const DOT_ROWS = 40;
 /** Panels that one part of packing makes. */
 const PACK_GROUP = 8;
 /** Register tiles per block of rows: a's panels of a block stay in the second-level cache. */
 const ROW_TILES = 16;
 /** So many parts let up to sixteen threads share evenly. */
 const MIN_PARTS = 32;
+/** Fewer products than this are not worth cutting into two parts: about ten microseconds. */
+const MIN_PRODUCTS = 2 ** 19;
 
 /** A reduction at least so long, with a result at most so large, is cut into chunks. */
 const SPLIT_K = 2048;
@@ -135,7 +137,7 @@ function multiplySplit(a: Tensor, b: Tensor, out: Tensor, job: Job): void {
 function multiplyPacked(a: Tensor, b: Tensor, out: Tensor, job: Job): void {
   const { m, n, k, bias } = job;
   const tile = TILES[a.engine.build];
-  const { rowBlock, columnBlock } = blocks(m, n, tile);
+  const { rowBlock, columnBlock } = blocks(m, n, k, tile);
   const kBlock = evenly(Math.max(1, k), K_BLOCK, 4);
   const packed = pack(b, n, k, job.transposeB, kBlock, tile, 'columns');
   // With several blocks in a row of blocks, each would pack the same rows of a again.
@@ -183,12 +185,14 @@ function pack(
 }
 
 /** Blocks of the output: large enough to repay packing a's rows, small enough to give threads even shares. */
-function blocks(m: number, n: number, tile: Tile): { rowBlock: number; columnBlock: number } {
+function blocks(m: number, n: number, k: number, tile: Tile): { rowBlock: number; columnBlock: number } {
   let rows = ROW_TILES;
   let columns = Math.ceil(n / tile.columns);
-  const parts = () => Math.ceil(m / (rows * tile.rows)) * Math.ceil(n / (columns * tile.columns));
-  while (parts() < MIN_PARTS && rows > 4) rows /= 2;
-  while (parts() < MIN_PARTS && columns > 4) columns = Math.ceil(columns / 2);
+  const divide = () =>
+    Math.ceil(m / (rows * tile.rows)) * Math.ceil(n / (columns * tile.columns)) < MIN_PARTS &&
+    rows * tile.rows * columns * tile.columns * k > MIN_PRODUCTS;
+  while (divide() && rows > 4) rows /= 2;
+  while (divide() && columns > 4) columns = Math.ceil(columns / 2);
   return { rowBlock: rows * tile.rows, columnBlock: columns * tile.columns };
 }
 

@@ -1,6 +1,6 @@
 // Matrix multiplication for few rows: C[m,n] = A[m,k] · B[n,k]ᵀ (+ bias or + C). B is read once, in place: bound by
-// memory, not by arithmetic. Each element is four partial sums over k (lanes), added pairwise, then the tail, then bias
-// and old value. Part = `columnBlock` rows of B. Error <= 2·k·eps·(|A|·|B|).
+// memory, not by arithmetic. Each element is four partial sums over k (lanes), added pairwise, then the tail's sum,
+// then bias and old value. Part = `columnBlock` rows of B. Error <= 2·k·eps·(|A|·|B|).
 import { argU } from './runtime';
 import { fma4 } from './simd';
 
@@ -19,33 +19,26 @@ export function gemmDot(args: usize, part: u32): void {
   const end = min(n, j + columnBlock);
   const row: usize = <usize>k << 2;
   const stride: usize = <usize>n << 2;
-  while (j < end) {
-    // The last group overlaps the one before: its repeated columns would be added twice, so it goes one by one.
-    const columns: u32 = end - j >= 4 ? 4 : 1;
+  for (; j + 4 <= end; j += 4) {
     const w = b + <usize>j * row;
     const add = bias != 0 ? bias + (<usize>j << 2) : 0;
     let x = a;
     let to = c + (<usize>j << 2);
-    let i: u32 = 0;
-    if (columns == 4) {
-      for (; i + 3 <= m; i += 3) {
-        dot3x4(x, w, k, row, to, stride, add, accumulate);
-        x += 3 * row;
-        to += 3 * stride;
-      }
-      for (; i < m; i++) {
-        dot1x4(x, w, k, row, to, add, accumulate);
-        x += row;
-        to += stride;
-      }
-    } else {
-      for (; i < m; i++) {
-        dot1x1(x, w, k, to, add, accumulate);
-        x += row;
-        to += stride;
-      }
+    // Pairs of rows keep eight sums in registers; three rows would need one register more than there are.
+    let left = m;
+    for (; left >= 2; left -= 2) {
+      dot2x4(x, w, k, row, to, stride, add, accumulate);
+      x += 2 * row;
+      to += 2 * stride;
     }
-    j += columns;
+    if (left != 0) dot1x4(x, w, k, row, to, add, accumulate);
+  }
+  for (; j < end; j++) {
+    const w = b + <usize>j * row;
+    const add = bias != 0 ? bias + (<usize>j << 2) : 0;
+    for (let i: u32 = 0; i < m; i++) {
+      dot1x1(a + row * i, w, k, c + stride * i + (<usize>j << 2), add, accumulate);
+    }
   }
 }
 
@@ -59,22 +52,29 @@ function sums(s0: v128, s1: v128, s2: v128, s3: v128): v128 {
 }
 
 /** Adds the elements of k beyond the last whole vector, bias and old values, and stores four columns. */
+// @ts-ignore: decorator
+@inline
 function finish4(
   sum: v128, x: usize, w: usize, tail: u32, row: usize, to: usize, bias: usize, accumulate: bool,
 ): void {
-  while (tail != 0) {
-    const column = f32x4(load<f32>(w), load<f32>(w + row), load<f32>(w + 2 * row), load<f32>(w + 3 * row));
-    sum = fma4(v128.load_splat<f32>(x), column, sum);
-    x += 4;
-    w += 4;
-    tail--;
-  }
+  if (tail != 0) sum = f32x4.add(sum, tail4(x, w, tail, row));
   if (bias != 0) sum = f32x4.add(sum, v128.load(bias));
   if (accumulate) sum = f32x4.add(sum, v128.load(to));
   v128.store(to, sum);
 }
 
-function dot3x4(
+function tail4(x: usize, w: usize, tail: u32, row: usize): v128 {
+  let sum = f32x4.splat(0);
+  for (; tail != 0; tail--) {
+    const column = f32x4(load<f32>(w), load<f32>(w + row), load<f32>(w + 2 * row), load<f32>(w + 3 * row));
+    sum = fma4(v128.load_splat<f32>(x), column, sum);
+    x += 4;
+    w += 4;
+  }
+  return sum;
+}
+
+function dot2x4(
   x: usize, w: usize, k: u32, row: usize, to: usize, stride: usize, bias: usize, accumulate: bool,
 ): void {
   let s00 = f32x4.splat(0);
@@ -85,31 +85,22 @@ function dot3x4(
   let s11 = s00;
   let s12 = s00;
   let s13 = s00;
-  let s20 = s00;
-  let s21 = s00;
-  let s22 = s00;
-  let s23 = s00;
   let left = k >> 2;
   while (left != 0) {
     const x0 = v128.load(x);
     const x1 = v128.load(x + row);
-    const x2 = v128.load(x + 2 * row);
     let y = v128.load(w);
     s00 = fma4(x0, y, s00);
     s10 = fma4(x1, y, s10);
-    s20 = fma4(x2, y, s20);
     y = v128.load(w + row);
     s01 = fma4(x0, y, s01);
     s11 = fma4(x1, y, s11);
-    s21 = fma4(x2, y, s21);
     y = v128.load(w + 2 * row);
     s02 = fma4(x0, y, s02);
     s12 = fma4(x1, y, s12);
-    s22 = fma4(x2, y, s22);
     y = v128.load(w + 3 * row);
     s03 = fma4(x0, y, s03);
     s13 = fma4(x1, y, s13);
-    s23 = fma4(x2, y, s23);
     x += 16;
     w += 16;
     left--;
@@ -117,7 +108,6 @@ function dot3x4(
   const tail = k & 3;
   finish4(sums(s00, s01, s02, s03), x, w, tail, row, to, bias, accumulate);
   finish4(sums(s10, s11, s12, s13), x + row, w, tail, row, to + stride, bias, accumulate);
-  finish4(sums(s20, s21, s22, s23), x + 2 * row, w, tail, row, to + 2 * stride, bias, accumulate);
 }
 
 function dot1x4(x: usize, w: usize, k: u32, row: usize, to: usize, bias: usize, accumulate: bool): void {
@@ -148,13 +138,8 @@ function dot1x1(x: usize, w: usize, k: u32, to: usize, bias: usize, accumulate: 
     w += 16;
     left--;
   }
-  let sum = sums(s, s, s, s);
-  for (let tail = k & 3; tail != 0; tail--) {
-    sum = fma4(v128.load_splat<f32>(x), v128.load_splat<f32>(w), sum);
-    x += 4;
-    w += 4;
-  }
-  let value = f32x4.extract_lane(sum, 0);
+  let value = f32x4.extract_lane(sums(s, s, s, s), 0);
+  if ((k & 3) != 0) value += f32x4.extract_lane(tail4(x, w, k & 3, 0), 0);
   if (bias != 0) value += load<f32>(bias);
   if (accumulate) value += load<f32>(to);
   store<f32>(to, value);
