@@ -73,3 +73,40 @@ function strongest({ rows, columns, values }: WordMatrix): WordAlignment['pairs'
     return { target, source: weight > 0 ? row.indexOf(weight) : -1, weight };
   });
 }
+
+/** Cross-attention of a translation in every layer and head, as `Translation.attention()` gives it. */
+export interface AllCrossWeights {
+  layers: number;
+  heads: number;
+  targetLength: number;
+  sourceLength: number;
+  /** [layers, heads, targetLength, sourceLength] */
+  weights: Float32Array;
+}
+
+/** Which of them to read; what is not named is averaged over. Layers and heads count from 0. */
+export interface Selection {
+  layer?: number;
+  head?: number;
+}
+
+/** The weights of one layer and head, or means.
+ * @throws OptionError if there is no such layer or head. */
+export function crossWeights(all: AllCrossWeights, { layer, head }: Selection = {}): CrossWeights {
+  const { layers, heads, targetLength: queries, sourceLength: keys, weights } = all;
+  const pick = (name: string, chosen: number | undefined, count: number): number[] => {
+    if (chosen === undefined) return Array.from({ length: count }, (_, i) => i);
+    if (!Number.isInteger(chosen) || chosen < 0 || chosen >= count)
+      throw new OptionError(`${name}: expected 0 to ${count - 1}, got ${chosen}`);
+    return [chosen];
+  };
+  const size = queries * keys;
+  return averageWeights(
+    pick('layer', layer, layers).flatMap((l) =>
+      pick('head', head, heads).map((h) => {
+        const from = (l * heads + h) * size;
+        return { queries, keys, values: weights.subarray(from, from + size) };
+      }),
+    ),
+  );
+}

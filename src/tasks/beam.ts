@@ -2,11 +2,11 @@
 // steps whatever gives log-probabilities row by row, several sentences at once.
 import { EngineError, OptionError } from '../tensor/errors.js';
 
-/** What is searched: rows of hypotheses, those of one sentence together, in the order of the sentences. */
+/** What is searched: `beam` rows of hypotheses for each sentence, together, in the order of the sentences. */
 export interface Steps {
   /** Reads the last token of every row → log-probabilities of the next, [rows, vocabulary]. */
   step(ids: Int32Array): Promise<Float32Array>;
-  /** New row i goes on from old row parents[i]; a sentence may get more, fewer or no rows. */
+  /** New row i goes on from old row parents[i]; `beam` rows a sentence, none of one that is done. */
   reorder(parents: Int32Array): void;
 }
 
@@ -37,10 +37,17 @@ export interface Hypothesis {
 interface Live {
   ids: number[];
   logProbability: number;
+  /** Among all rows. */
   row: number;
 }
 
-/** Searches all sentences together; one row each must be prepared. Gives each sentence's hypotheses, best first, at
+/** A sentence under way: at most `beam` hypotheses; its rows without one repeat the first and are not looked at. */
+interface Search {
+  sentence: number;
+  live: Live[];
+}
+
+/** Searches all sentences together; their `beam` rows must be prepared. Gives each sentence's hypotheses, best first, at
  * least one. A search stops when `beam` hypotheses have ended, or no live one is as good as the best that has.
  * @throws OptionError for a beam or penalty out of range, EngineError if the scores are not numbers. */
 export async function beamSearch(steps: Steps, options: BeamOptions): Promise<Hypothesis[][]> {
@@ -50,19 +57,32 @@ export async function beamSearch(steps: Steps, options: BeamOptions): Promise<Hy
   if (!(lengthPenalty >= 0 && lengthPenalty <= 10))
     throw new OptionError(`lengthPenalty: expected a number from 0 to 10, got ${lengthPenalty}`);
   const finished = limits.map((): Hypothesis[] => []);
-  let live = limits.map((_, row): Live[] => [{ ids: [], logProbability: 0, row }]);
-  for (;;) {
-    const rows = live.flat();
-    if (rows.length === 0) break;
-    const scores = await steps.step(Int32Array.from(rows, ({ ids }) => ids.at(-1) ?? start));
-    const width = scores.length / rows.length;
-    live = live.map((hypotheses, sentence) =>
-      advance(hypotheses, scores, width, finished[sentence], limits[sentence], options),
+  let searches = limits.map(
+    (_, sentence): Search => ({
+      sentence,
+      live: [{ ids: [], logProbability: 0, row: sentence * beam }],
+    }),
+  );
+  /** One value a row; rows without a hypothesis repeat the first of their sentence. */
+  const perRow = (value: (hypothesis: Live) => number) =>
+    Int32Array.from(
+      searches.flatMap(({ live }) => Array.from({ length: beam }, (_, k) => value(live[k] ?? live[0]))),
     );
-    const parents = live.flat().map(({ row }) => row);
-    if (parents.length > 0) steps.reorder(Int32Array.from(parents));
-    let row = 0;
-    for (const hypothesis of live.flat()) hypothesis.row = row++;
+  while (searches.length > 0) {
+    const ids = perRow((hypothesis) => hypothesis.ids.at(-1) ?? start);
+    const scores = await steps.step(ids);
+    const width = scores.length / ids.length;
+    for (const search of searches) {
+      const { sentence, live } = search;
+      search.live = advance(live, scores, width, finished[sentence], limits[sentence], options);
+    }
+    searches = searches.filter(({ live }) => live.length > 0);
+    if (searches.length > 0) steps.reorder(perRow(({ row }) => row));
+    searches.forEach(({ live }, place) => {
+      live.forEach((hypothesis, k) => {
+        hypothesis.row = place * beam + k;
+      });
+    });
   }
   return finished.map((list) => list.sort((a, b) => b.score - a.score).slice(0, beam));
 }

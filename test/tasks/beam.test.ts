@@ -19,8 +19,11 @@ function logProbabilities(sentence: number, ids: readonly number[]): number[] {
 class Toy implements Steps {
   private rows: { sentence: number; ids: number[] }[];
   widths: number[] = [];
-  constructor(sentences: number[]) {
-    this.rows = sentences.map((sentence) => ({ sentence, ids: [] }));
+  constructor(
+    sentences: number[],
+    private beam = 4,
+  ) {
+    this.rows = sentences.flatMap((sentence) => Array.from({ length: beam }, () => ({ sentence, ids: [] })));
   }
   async step(ids: Int32Array): Promise<Float32Array> {
     expect(ids).toHaveLength(this.rows.length);
@@ -31,6 +34,11 @@ class Toy implements Steps {
     );
   }
   reorder(parents: Int32Array): void {
+    expect(parents.length % this.beam).toBe(0);
+    for (let i = 0; i < parents.length; i++) {
+      const first = parents[i - (i % this.beam)];
+      expect(this.rows[parents[i]].sentence).toBe(this.rows[first].sentence);
+    }
     this.rows = Array.from(parents, (parent) => structuredClone(this.rows[parent]));
   }
 }
@@ -54,7 +62,7 @@ function exhaust(sentence: number, limit: number, penalty: number) {
 describe('beam search', () => {
   test('a beam as wide as the space finds the best of all (score ± 1e-5)', async () => {
     for (let sentence = 0; sentence < 30; sentence++) {
-      const [[found]] = await beamSearch(new Toy([sentence]), {
+      const [[found]] = await beamSearch(new Toy([sentence], 64), {
         ...options,
         beam: 64,
         limits: [4],
@@ -77,7 +85,7 @@ describe('beam search', () => {
         if (choice === 2) break;
         ids.push(choice);
       }
-      const [[found]] = await beamSearch(new Toy([sentence]), { ...options, beam: 1 });
+      const [[found]] = await beamSearch(new Toy([sentence], 1), { ...options, beam: 1 });
       expect(found.ids).toEqual(ids);
       expect(found.ended).toBe(ids.length < 5);
     }
@@ -89,7 +97,7 @@ describe('beam search', () => {
     const limits = sentences.map(() => 5);
     expect(await beamSearch(new Toy(sentences), { ...options, limits })).toEqual(alone);
     const total = async (beam: number) =>
-      (await beamSearch(new Toy(sentences), { ...options, beam, limits })).reduce(
+      (await beamSearch(new Toy(sentences, beam), { ...options, beam, limits })).reduce(
         (sum, [best]) => sum + best.score,
         0,
       );
