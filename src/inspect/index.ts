@@ -1,8 +1,11 @@
 // The room of reading attention: alignment of words, figures for the terminal.
 export {
+  type AllCrossWeights,
   alignWords,
   averageWeights,
   type CrossWeights,
+  crossWeights,
+  type Selection,
   type WordAlignment,
   type Words,
 } from './alignment.js';

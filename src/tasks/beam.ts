@@ -52,10 +52,7 @@ interface Search {
  * @throws OptionError for a beam or penalty out of range, EngineError if the scores are not numbers. */
 export async function beamSearch(steps: Steps, options: BeamOptions): Promise<Hypothesis[][]> {
   const { beam, lengthPenalty, limits, start } = options;
-  if (!Number.isInteger(beam) || beam < 1 || beam > 64)
-    throw new OptionError(`beam: expected a whole number from 1 to 64, got ${beam}`);
-  if (!(lengthPenalty >= 0 && lengthPenalty <= 10))
-    throw new OptionError(`lengthPenalty: expected a number from 0 to 10, got ${lengthPenalty}`);
+  checkBeam(beam, lengthPenalty);
   const finished = limits.map((): Hypothesis[] => []);
   let searches = limits.map(
     (_, sentence): Search => ({
@@ -85,6 +82,14 @@ export async function beamSearch(steps: Steps, options: BeamOptions): Promise<Hy
     });
   }
   return finished.map((list) => list.sort((a, b) => b.score - a.score).slice(0, beam));
+}
+
+/** @throws OptionError for a beam or penalty out of range. */
+export function checkBeam(beam: number, lengthPenalty: number): void {
+  if (!Number.isInteger(beam) || beam < 1 || beam > 64)
+    throw new OptionError(`beam: expected a whole number from 1 to 64, got ${beam}`);
+  if (!(lengthPenalty >= 0 && lengthPenalty <= 10))
+    throw new OptionError(`lengthPenalty: expected a number from 0 to 10, got ${lengthPenalty}`);
 }
 
 /** One step of one sentence: ended hypotheses go to `finished`, those that go on are returned. */

@@ -1,0 +1,74 @@
+// fovea evaluate: scores of a model on parallel text.
+import { Command } from 'commander';
+import { createEngine } from '../engine/engine.js';
+import { evaluate } from '../tasks/evaluate.js';
+import { parseParallelText } from '../tasks/parallel-text.js';
+import { loadTranslator } from '../tasks/translate.js';
+import { beamOption, jsonOption, penaltyOption, threadsOption } from './arguments.js';
+import { findModel, readBytes } from './input.js';
+import { Progress, print } from './output.js';
+
+interface Options {
+  data: string;
+  beam: number;
+  lengthPenalty: number;
+  json?: boolean;
+  threads?: number;
+}
+
+export function evaluateCommand(): Command {
+  return new Command('evaluate')
+    .description('Score a model on parallel text: BLEU and chrF as sacreBLEU computes them, loss per token.')
+    .argument('<model>', "a shipped model's name, or a model's folder")
+    .requiredOption(
+      '-d, --data <file.tsv>',
+      'a sentence, then one or more references, tab-separated, one example a line',
+    )
+    .addOption(beamOption())
+    .addOption(penaltyOption())
+    .addOption(jsonOption())
+    .addOption(threadsOption())
+    .addHelpText('after', EXAMPLES)
+    .action(run);
+}
+
+const EXAMPLES = `
+Examples:
+  $ fovea evaluate en-fr --data test.tsv
+  $ fovea evaluate runs/small/best --data valid.tsv --beam 1 --json`;
+
+async function run(model: string, options: Options): Promise<void> {
+  const folder = await findModel(model);
+  const lines = parseParallelText(options.data, await readBytes(options.data));
+  const engine = await createEngine({ threads: options.threads });
+  const progress = new Progress('sentences', lines.length);
+  try {
+    const translator = await loadTranslator(folder, { engine });
+    const result = await evaluate(translator, lines, {
+      ...options,
+      onProgress: (done) => progress.update(done),
+    });
+    progress.stop();
+    const { sentences, bleu, chrf, loss, seconds } = result;
+    const rate = sentences / seconds;
+    if (options.json) {
+      const numbers = {
+        sentences,
+        beam: options.beam,
+        lengthPenalty: options.lengthPenalty,
+        bleu,
+        chrf,
+        loss,
+        seconds,
+      };
+      await print(JSON.stringify(numbers));
+    } else {
+      await print(`${bleu.text}\n  ${bleu.signature}\n${chrf.text}\n  ${chrf.signature}`);
+      await print(`loss = ${loss.toFixed(4)} nats per token, perplexity = ${Math.exp(loss).toFixed(2)}`);
+      await print(`${sentences} sentences, beam ${options.beam}, ${rate.toFixed(1)} sentences/s`);
+    }
+  } finally {
+    progress.stop();
+    await engine.dispose();
+  }
+}

@@ -1,0 +1,194 @@
+// fovea translate: sentences in, translations out in order, and under each where the model looked.
+import { Command, Option } from 'commander';
+import { createEngine } from '../engine/engine.js';
+import { alignWords, crossWeights, drawHeatMap, harmless, type WordAlignment } from '../inspect/index.js';
+import { loadTranslator, type Translation, type Translator } from '../tasks/translate.js';
+import { cleanSentence } from '../text/index.js';
+import { beamOption, jsonOption, penaltyOption, threadsOption, whole } from './arguments.js';
+import { countLines, findModel, readLines } from './input.js';
+import { outputColor, outputWidth, Progress, print, UsageError } from './output.js';
+
+interface Options {
+  file?: string;
+  model: string;
+  beam: number;
+  lengthPenalty: number;
+  json?: boolean;
+  layer?: number;
+  head?: number;
+  attention?: boolean;
+  threads?: number;
+}
+
+export function translateCommand(): Command {
+  return new Command('translate')
+    .description('Translate sentences, and show where the model looked.')
+    .argument('[sentences...]', 'sentences; without any, one a line from --file or standard input')
+    .option('-f, --file <path>', 'read sentences from a file, one a line')
+    .option('-m, --model <name>', "a shipped model's name, or a model's folder", 'en-fr')
+    .addOption(beamOption())
+    .addOption(penaltyOption())
+    .addOption(jsonOption())
+    .addOption(
+      new Option('--layer <n>', 'decoder layer to show, from 0 (default: mean of all)').argParser(
+        whole(0, 127),
+      ),
+    )
+    .addOption(
+      new Option('--head <n>', 'attention head to show, from 0 (default: mean of all)').argParser(
+        whole(0, 511),
+      ),
+    )
+    .option('--attention', 'draw attention also for sentences from a file or standard input')
+    .option('--no-attention', 'translations alone')
+    .addOption(threadsOption())
+    .addHelpText('after', EXAMPLES)
+    .action(run);
+}
+
+const EXAMPLES = `
+Sentences given here are followed by a map of attention: words of the translation down, of the sentence across.
+From --file or standard input come translations alone, line for line; a blank line stays blank.
+
+Examples:
+  $ fovea translate "Who is taking responsibility for the loss?"
+  $ fovea translate "Good morning." "How are you?" --layer 3 --head 0
+  $ fovea translate --file english.txt > french.txt
+  $ echo "It is raining." | fovea translate --json`;
+
+async function run(sentences: string[], options: Options): Promise<void> {
+  if (sentences.length > 0 && options.file !== undefined)
+    throw new UsageError('translate: expected sentences or --file, got both');
+  const blank = sentences.findIndex((sentence) => cleanSentence(sentence) === '');
+  if (blank >= 0)
+    throw new UsageError(
+      `translate: ${sentences.length > 1 ? `sentence ${blank + 1}` : 'the sentence'} is blank`,
+    );
+  if (sentences.length === 0 && options.file === undefined && process.stdin.isTTY)
+    throw new UsageError('translate: no sentence given (fovea translate --help shows how)');
+  const folder = await findModel(options.model);
+  const engine = await createEngine({ threads: options.threads });
+  try {
+    const translator = await loadTranslator(folder, { engine });
+    checkSelection(translator, options);
+    if (sentences.length > 0) await translateSentences(translator, sentences, options);
+    else await translateLines(translator, options);
+  } finally {
+    await engine.dispose();
+  }
+}
+
+function checkSelection(translator: Translator, { layer, head }: Options): void {
+  const { decoderLayers, heads } = translator.loaded.config;
+  if (layer !== undefined && layer >= decoderLayers)
+    throw new UsageError(`--layer ${layer}: the model's decoder has layers 0 to ${decoderLayers - 1}`);
+  if (head !== undefined && head >= heads)
+    throw new UsageError(`--head ${head}: the model has heads 0 to ${heads - 1}`);
+}
+
+async function translateSentences(
+  translator: Translator,
+  sentences: string[],
+  options: Options,
+): Promise<void> {
+  const progress = new Progress('sentences', sentences.length);
+  let done = 0;
+  try {
+    for await (const translation of translator.stream(sentences, options)) {
+      const text = await format(translation, { ...options, attention: options.attention ?? true });
+      const gap = options.json || options.attention === false || done === 0 ? '' : '\n';
+      await progress.aside(() => print(gap + text));
+      progress.update(++done);
+    }
+  } finally {
+    progress.stop();
+  }
+}
+
+/** Lines keep their places: a blank one gives a blank one (in JSON, null). */
+async function translateLines(translator: Translator, options: Options): Promise<void> {
+  const progress = new Progress('lines', options.file === undefined ? 0 : await countLines(options.file));
+  /** Blank lines before the n-th sentence that is not. */
+  const blanks: number[] = [];
+  let waiting = 0;
+  async function* sentences() {
+    for await (const line of readLines(options.file)) {
+      if (cleanSentence(line) === '') waiting++;
+      else {
+        blanks.push(waiting);
+        waiting = 0;
+        yield line;
+      }
+    }
+  }
+  let done = 0;
+  const printBlanks = async (count: number) => {
+    for (let i = 0; i < count; i++) await print(options.json ? 'null' : '');
+    done += count;
+  };
+  // A person who types wants each answer at once.
+  const together = process.stdin.isTTY && options.file === undefined ? 1 : undefined;
+  let sentence = 0;
+  try {
+    for await (const translation of translator.stream(sentences(), { ...options, together })) {
+      const text = await format(translation, { ...options, attention: options.attention ?? options.json });
+      await progress.aside(async () => {
+        await printBlanks(blanks[sentence++]);
+        await print(text);
+      });
+      progress.update(++done);
+    }
+    await printBlanks(waiting);
+  } finally {
+    progress.stop();
+  }
+  if (sentence === 0)
+    throw new UsageError(`translate: ${options.file ?? 'standard input'} holds no sentence`);
+}
+
+async function format(translation: Translation, options: Options): Promise<string> {
+  if (options.json) return JSON.stringify(await toJson(translation, options), round);
+  const text = harmless(translation.text);
+  if (!options.attention) return text;
+  const { sourceWords, targetWords, matrix } = await align(translation, options);
+  const map = { rows: targetWords, columns: sourceWords, values: matrix.values };
+  return `${text}\n${drawHeatMap(map, { color: outputColor(), width: outputWidth() })}`;
+}
+
+async function align(translation: Translation, options: Options): Promise<WordAlignment> {
+  return alignWords(
+    translation.source,
+    translation.target,
+    crossWeights(await translation.attention(), options),
+  );
+}
+
+/** Both token lists end with the end mark, so that they name the rows and columns of attention's weights. */
+async function toJson(translation: Translation, options: Options): Promise<object> {
+  const { text, source, target, score, logProbability, ended } = translation;
+  const plain = {
+    source: source.text,
+    translation: text,
+    score,
+    logProbability,
+    ended,
+    sourceTokens: [...source.tokens, '</s>'],
+    tokens: [...target.tokens, '</s>'],
+  };
+  if (options.attention === false) return plain;
+  const { layers, heads, targetLength: rows, sourceLength: columns, weights } = await translation.attention();
+  const list = <T>(count: number, make: (i: number) => T) => Array.from({ length: count }, (_, i) => make(i));
+  const attention = list(layers, (l) =>
+    list(heads, (h) =>
+      list(rows, (i) => {
+        const from = ((l * heads + h) * rows + i) * columns;
+        return Array.from(weights.subarray(from, from + columns));
+      }),
+    ),
+  );
+  const { sourceWords, targetWords, pairs } = await align(translation, options);
+  return { ...plain, attention, sourceWords, words: targetWords, alignment: pairs };
+}
+
+const round = (_: string, value: unknown) =>
+  typeof value === 'number' && !Number.isInteger(value) ? Number(value.toPrecision(5)) : value;

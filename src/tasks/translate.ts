@@ -1,0 +1,204 @@
+// Translation of sentences, and where the model looked. A sentence is cleaned, encoded, decoded by beam search over
+// several sentences at once; attention is recomputed on demand for the translation found, in every layer and head.
+import { openFolder } from '#folder';
+import { defaultEngine } from '../engine/engine.js';
+import type { Engine } from '../engine/types.js';
+import { type FileReader, type LoadedModel, loadModel } from '../models/files.js';
+import type { CrossAttention } from '../models/seq2seq.js';
+import { LimitError, OptionError } from '../tensor/errors.js';
+import { cleanSentence, type Encoding, UNKNOWN } from '../text/index.js';
+import { beamSearch, checkBeam } from './beam.js';
+
+export interface TranslateOptions {
+  /** Hypotheses kept; 1 is greedy decoding. Default 4. */
+  beam?: number;
+  /** Hypotheses compare by log-probability / length^penalty. Default 1, their mean per token. */
+  lengthPenalty?: number;
+  /** Most tokens of a translation. Default: twice the source's and 10 more. */
+  maximumLength?: number;
+}
+
+export interface StreamOptions extends TranslateOptions {
+  /** Most sentences decoded together: more is faster on the whole and later for the first. Default 16. */
+  together?: number;
+}
+
+/** One sentence's translation. */
+export interface Translation {
+  text: string;
+  /** The sentence as it was read (see cleanSentence): tokens, their places, words; without the end mark. */
+  source: Encoding;
+  /** The translation: tokens, their places, words; without the end mark. */
+  target: Encoding;
+  /** log-probability / length^penalty: comparable between translations of one sentence. */
+  score: number;
+  /** Natural logarithm of the translation's probability, its end mark included. */
+  logProbability: number;
+  /** False if it was cut at its longest length. */
+  ended: boolean;
+  /** Cross-attention in every layer and head: weights of row t led to target token t, the last row to the end mark;
+   * columns are source tokens and, last, their end mark. Computed at the first call; not after `dispose()`. */
+  attention(): Promise<CrossAttention>;
+}
+
+/** Loads a translation model from its folder: under Node a path, in a browser an address, or a function that gives
+ * the folder's files by name.
+ * @throws FileFormatError naming the file that is missing or wrong. */
+export async function loadTranslator(
+  model: string | URL | FileReader,
+  options: { engine?: Engine } = {},
+): Promise<Translator> {
+  const read = typeof model === 'function' ? model : openFolder(model);
+  return new Translator(await loadModel(options.engine ?? (await defaultEngine()), read));
+}
+
+/** Most source tokens decoded together. */
+const TOGETHER_TOKENS = 1024;
+
+export class Translator {
+  readonly loaded: LoadedModel;
+
+  /** Takes the model over. */
+  constructor(loaded: LoadedModel) {
+    this.loaded = loaded;
+  }
+
+  /** Translates one sentence or several, in order.
+   * @throws OptionError for an option out of range or a blank sentence, LimitError for one too long for the model. */
+  translate(text: string, options?: StreamOptions): Promise<Translation>;
+  translate(texts: readonly string[], options?: StreamOptions): Promise<Translation[]>;
+  async translate(
+    text: string | readonly string[],
+    options: StreamOptions = {},
+  ): Promise<Translation | Translation[]> {
+    const texts = typeof text === 'string' ? [text] : text;
+    const encoded = texts.map((sentence, i) =>
+      this.encode(sentence, texts.length > 1 ? `sentence ${i + 1}` : 'the sentence'),
+    );
+    const results: Translation[] = [];
+    for (const group of groups(encoded, options.together))
+      results.push(...(await this.decode(group, options)));
+    return typeof text === 'string' ? results[0] : results;
+  }
+
+  /** Translates as results are asked for, in order; the first comes after one sentence's time. Throws as `translate`,
+   * at the sentence that is wrong, after the translations of those before it. */
+  async *stream(
+    texts: Iterable<string> | AsyncIterable<string>,
+    options: StreamOptions = {},
+  ): AsyncGenerator<Translation, void, undefined> {
+    const { together = 16 } = options;
+    checkTogether(together);
+    let group: Encoding[] = [];
+    let tokens = 0;
+    let room = 1;
+    let number = 0;
+    const flush = async () => {
+      const done = await this.decode(group, options);
+      group = [];
+      tokens = 0;
+      room = Math.min(together, 2 * room);
+      return done;
+    };
+    for await (const text of texts) {
+      number++;
+      let encoding: Encoding;
+      try {
+        encoding = this.encode(text, `sentence ${number}`);
+      } catch (error) {
+        if (group.length > 0) yield* await flush();
+        throw error;
+      }
+      if (group.length > 0 && tokens + encoding.ids.length > TOGETHER_TOKENS) yield* await flush();
+      group.push(encoding);
+      tokens += encoding.ids.length;
+      if (group.length >= room) yield* await flush();
+    }
+    if (group.length > 0) yield* await flush();
+  }
+
+  /** A sentence as the model reads it. */
+  encode(text: string, name = 'the sentence'): Encoding {
+    if (typeof text !== 'string')
+      throw new OptionError(`translate: ${name} is not a string, got ${typeof text}`);
+    const { tokenizer, config } = this.loaded;
+    const clean = cleanSentence(text);
+    if (clean === '') throw new OptionError(`translate: ${name} is blank`);
+    const encoding = tokenizer.encode(clean);
+    const { length } = encoding.ids;
+    if (length + 1 > config.maximumLength)
+      throw new LimitError(
+        `translate: ${name} has ${length} tokens, the model takes ${config.maximumLength - 1}: cut it into sentences`,
+      );
+    return encoding;
+  }
+
+  /** Translates encoded sentences together. */
+  private async decode(sources: readonly Encoding[], options: TranslateOptions): Promise<Translation[]> {
+    const { beam = 4, lengthPenalty = 1, maximumLength } = options;
+    const { model, config } = this.loaded;
+    if (maximumLength !== undefined && !(Number.isInteger(maximumLength) && maximumLength >= 1))
+      throw new OptionError(`translate: maximumLength must be a whole number from 1, got ${maximumLength}`);
+    const ids = sources.map((source) => Int32Array.of(...source.ids, config.end));
+    const limits = ids.map(({ length }) =>
+      Math.min(maximumLength ?? 2 * length + 10, config.maximumLength - 1),
+    );
+    checkBeam(beam, lengthPenalty);
+    const steps = model.startDecoding(ids, beam, Math.max(...limits));
+    try {
+      const { start, end, pad } = config;
+      const banned = [pad, start, UNKNOWN].filter((id) => id !== end);
+      const found = await beamSearch(steps, { beam, lengthPenalty, limits, start, end, banned });
+      return found.map(([best], i) => this.result(sources[i], ids[i], best));
+    } finally {
+      steps.dispose();
+    }
+  }
+
+  private result(
+    source: Encoding,
+    sourceIds: Int32Array,
+    { ids, ...scores }: { ids: number[]; score: number; logProbability: number; ended: boolean },
+  ): Translation {
+    const { model, tokenizer, config } = this.loaded;
+    const target = tokenizer.describe(ids);
+    let attention: Promise<CrossAttention> | undefined;
+    return {
+      text: target.text,
+      source,
+      target,
+      ...scores,
+      attention: () => {
+        attention ??= model.crossAttention(sourceIds, [...ids, config.end]);
+        return attention;
+      },
+    };
+  }
+
+  /** Frees the model's memory. The engine stays. */
+  dispose(): void {
+    this.loaded.model.dispose();
+  }
+}
+
+function checkTogether(together: number): void {
+  if (!Number.isInteger(together) || together < 1)
+    throw new OptionError(`translate: together must be a whole number from 1, got ${together}`);
+}
+
+/** Cuts sentences into groups that are decoded together. */
+function groups(encoded: readonly Encoding[], together = 16): Encoding[][] {
+  checkTogether(together);
+  const cut: Encoding[][] = [];
+  let tokens = Number.POSITIVE_INFINITY;
+  for (const encoding of encoded) {
+    tokens += encoding.ids.length;
+    const last = cut.at(-1);
+    if (last !== undefined && last.length < together && tokens <= TOGETHER_TOKENS) last.push(encoding);
+    else {
+      cut.push([encoding]);
+      tokens = encoding.ids.length;
+    }
+  }
+  return cut;
+}
