@@ -120,4 +120,10 @@ describe('chrF', () => {
     );
     expect(Math.abs(score - expected)).toBeLessThan(1e-4);
   });
+
+  test('a hypothesis is not blamed for orders that its reference is too short for (by hand, ± 1e-9)', () => {
+    const precision = (9 / 11 + 5) / 6;
+    const expected = (100 * 5 * precision) / (4 * precision + 1);
+    expect(Math.abs(chrf(['abcdefgh', 'abc'], [['abcdefgh'], ['a']]).score - expected)).toBeLessThan(1e-9);
+  });
 });
