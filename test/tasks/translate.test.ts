@@ -124,7 +124,7 @@ describe('translate', () => {
     expect(count).toBe(1000);
     expect({ inUse: engine.memory.inUse, tensors: engine.memory.tensors }).toEqual({ inUse, tensors });
     expect(engine.memory.reserved).toBeLessThanOrEqual(reserved + 64 * 2 ** 20);
-  });
+  }, 300_000);
 
   test('a disposed translator leaves nothing in the engine', async () => {
     const before = engine.memory.tensors;
