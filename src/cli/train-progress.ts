@@ -43,7 +43,10 @@ export function trainProgress(stream: NodeJS.WriteStream | WriteStream): TrainPr
     if (!terminal) return stream.write(`${stepLine(e)}\n`);
     const text = stepLine(e);
     if (!bar) {
-      bar = new SingleBar({ stream, format: '{bar} {text}', barsize: 20, clearOnComplete: true }, Presets.shades_classic);
+      bar = new SingleBar(
+        { stream, format: '{bar} {text}', barsize: 20, clearOnComplete: true },
+        Presets.shades_classic,
+      );
       bar.start(e.steps, e.step, { text });
     } else bar.update(e.step, { text });
   };

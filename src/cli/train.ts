@@ -31,7 +31,11 @@ export async function trainCommand(configPath: string, options: TrainCommandOpti
   };
   try {
     const { best, state } = await trainFromConfig({
-      engine, configPath: resolve(configPath), restart: options.restart, signal: stop.signal, onEvent,
+      engine,
+      configPath: resolve(configPath),
+      restart: options.restart,
+      signal: stop.signal,
+      onEvent,
     });
     progress.end();
     process.stderr.write(`done after ${state.step} steps; the best model is in ${best}\n`);

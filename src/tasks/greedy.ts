@@ -35,7 +35,11 @@ async function decodeBatch(
   const { start, end } = model.config;
   const limit = (i: number) => Math.ceil(sources[i].length * lengthFactor) + 10;
   const capacity = Math.max(...members.map(limit));
-  const decoding = model.startDecoding(members.map((i) => sources[i]), 1, capacity);
+  const decoding = model.startDecoding(
+    members.map((i) => sources[i]),
+    1,
+    capacity,
+  );
   try {
     let active = [...members];
     let ids = new Int32Array(active.length).fill(start);

@@ -33,7 +33,8 @@ export function parseParallelText(name: string, bytes: Uint8Array, columns?: num
     if (blank >= 0) throw new FileFormatError(`${name}:${i + 1}: column ${blank + 1} is empty`);
     out.push({ source: cells[0], references: cells.slice(1) });
   });
-  if (out.length === 0) throw new FileFormatError(`${name}: expected at least one line of parallel text, got none`);
+  if (out.length === 0)
+    throw new FileFormatError(`${name}: expected at least one line of parallel text, got none`);
   return out;
 }
 

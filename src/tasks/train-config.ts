@@ -12,8 +12,14 @@ export interface TrainConfig {
   /** A tokenizer.json to use (`path`), or the size of the one to train on the training text. */
   tokenizer: { vocabulary: number; path?: string };
   model: {
-    width: number; heads: number; feedForward: number; encoderLayers: number; decoderLayers: number;
-    activation: 'relu' | 'gelu'; normEps: number; maximumLength: number;
+    width: number;
+    heads: number;
+    feedForward: number;
+    encoderLayers: number;
+    decoderLayers: number;
+    activation: 'relu' | 'gelu';
+    normEps: number;
+    maximumLength: number;
   };
   optimizer: { beta1: number; beta2: number; eps: number; weightDecay: number; clip: number };
   schedule: ScheduleOptions;
@@ -59,7 +65,9 @@ class Section {
   }
 
   #fail(name: string, expected: string, got: unknown): never {
-    throw new OptionError(`${this.#path ? `${this.#path}.` : ''}${name}: expected ${expected}, got ${show(got)}`);
+    throw new OptionError(
+      `${this.#path ? `${this.#path}.` : ''}${name}: expected ${expected}, got ${show(got)}`,
+    );
   }
 
   number(name: string, low: number, high: number, fallback?: number, openLow = false): number {
@@ -125,34 +133,43 @@ export function parseTrainConfig(text: string): TrainConfig {
   const { version } = json as Fields;
   root.choice('format', [TRAIN_FORMAT]);
   if (typeof version === 'number' && version > TRAIN_VERSION) {
-    throw new FileFormatError(`train configuration: version ${version} is newer than this program's ${TRAIN_VERSION}`);
+    throw new FileFormatError(
+      `train configuration: version ${version} is newer than this program's ${TRAIN_VERSION}`,
+    );
   }
   root.whole('version', 1, TRAIN_VERSION);
   root.optionalText('about');
   const config: TrainConfig = {
     data: pick(root.section('data', false), (s) => ({ train: s.text('train'), valid: s.text('valid') })),
     languages: pick(root.section('languages'), (s) => ({
-      source: s.text('source', 'source'), target: s.text('target', 'target'),
+      source: s.text('source', 'source'),
+      target: s.text('target', 'target'),
     })),
     tokenizer: pick(root.section('tokenizer'), (s) => ({
-      vocabulary: s.whole('vocabulary', 300, 65536, 6000), path: s.optionalText('path'),
+      vocabulary: s.whole('vocabulary', 300, 65536, 6000),
+      path: s.optionalText('path'),
     })),
     model: pick(root.section('model'), readModel),
     optimizer: pick(root.section('optimizer'), (s) => ({
-      beta1: s.number('beta1', 0, 0.9999, 0.9), beta2: s.number('beta2', 0, 0.99999, 0.98),
-      eps: s.number('eps', 0, 1, 1e-9, true), weightDecay: s.number('weightDecay', 0, 10, 0),
+      beta1: s.number('beta1', 0, 0.9999, 0.9),
+      beta2: s.number('beta2', 0, 0.99999, 0.98),
+      eps: s.number('eps', 0, 1, 1e-9, true),
+      weightDecay: s.number('weightDecay', 0, 10, 0),
       clip: s.number('clip', 0, 1e6, 0),
     })),
     schedule: pick(root.section('schedule'), readSchedule),
     batch: pick(root.section('batch'), (s) => ({
-      tokens: s.whole('tokens', 16, 1 << 20, 4096), pool: s.whole('pool', 1, 1e9, 5000),
+      tokens: s.whole('tokens', 16, 1 << 20, 4096),
+      pool: s.whole('pool', 1, 1e9, 5000),
     })),
     epochs: root.whole('epochs', 1, 100000, 10),
     labelSmoothing: root.number('labelSmoothing', 0, 0.999, 0.1),
     dropout: root.number('dropout', 0, 0.95, 0.1),
     averaging: pickMaybe(root.maybe('averaging'), (s) => ({
-      kind: s.choice('kind', ['ema', 'mean'], 'ema'), decay: s.number('decay', 0, 0.999999, 0.999),
-      fromStep: s.whole('fromStep', 1, 2 ** 31, 1), every: s.whole('every', 1, 1e6, 1),
+      kind: s.choice('kind', ['ema', 'mean'], 'ema'),
+      decay: s.number('decay', 0, 0.999999, 0.999),
+      fromStep: s.whole('fromStep', 1, 2 ** 31, 1),
+      every: s.whole('every', 1, 1e6, 1),
     })),
     seed: root.whole('seed', 0, 2 ** 32 - 1, 1),
     init: root.optionalText('init') ?? null,
@@ -182,7 +199,8 @@ function readModel(s: Section): TrainConfig['model'] {
     throw new OptionError(`model.width: expected an even multiple of the ${heads} heads, got ${width}`);
   }
   return {
-    width, heads,
+    width,
+    heads,
     feedForward: s.whole('feedForward', 1, 65536, 4 * width),
     encoderLayers: s.whole('encoderLayers', 1, 128, 4),
     decoderLayers: s.whole('decoderLayers', 1, 128, 4),
@@ -197,8 +215,10 @@ function readSchedule(s: Section): ScheduleOptions {
     kind: s.choice('kind', ['inverse-square-root', 'constant'], 'inverse-square-root'),
     peakRate: s.number('peakRate', 0, 10, 2e-3, true),
     warmupSteps: s.whole('warmupSteps', 0, 1e9, 2000),
-    cooldown: pickMaybe(s.maybe('cooldown'), (c) => ({
-      shape: c.choice('shape', ['linear', 'cosine'], 'linear'), steps: c.whole('steps', 1, 1e9),
-    })) ?? undefined,
+    cooldown:
+      pickMaybe(s.maybe('cooldown'), (c) => ({
+        shape: c.choice('shape', ['linear', 'cosine'], 'linear'),
+        steps: c.whole('steps', 1, 1e9),
+      })) ?? undefined,
   };
 }

@@ -13,11 +13,22 @@ import { Random } from '../nn/random.js';
 import { FileFormatError, OptionError } from '../tensor/errors.js';
 import { END, loadTokenizer, PAD, START, type Tokenizer, trainBpe } from '../text/index.js';
 import {
-  Adam, type Checkpoint, type EncodedPairs, packBatch, parseCheckpoint, planEpoch, restoreCheckpoint,
-  type RunIdentity, serializeCheckpoint, Trainer, type TrainingEvent, type TrainingState, WeightAverage,
+  Adam,
+  type Checkpoint,
+  type EncodedPairs,
+  packBatch,
+  parseCheckpoint,
+  planEpoch,
+  type RunIdentity,
+  restoreCheckpoint,
+  serializeCheckpoint,
+  Trainer,
+  type TrainingEvent,
+  type TrainingState,
+  WeightAverage,
 } from '../train/index.js';
 import { encodePairs } from './encode-pairs.js';
-import { allPairs, parseParallelText, type ParallelLine } from './parallel-text.js';
+import { allPairs, type ParallelLine, parseParallelText } from './parallel-text.js';
 import { parseTrainConfig, type TrainConfig } from './train-config.js';
 import { validate } from './validate.js';
 
@@ -102,16 +113,31 @@ class TrainRun {
       build: await buildOf(engine),
     };
     const encoded = encodePairs(pairs, tokenizer, config.model.maximumLength);
-    if (encoded.left > 0) this.#say(`left out ${encoded.left} pairs over ${config.model.maximumLength} tokens`, 'warning');
+    if (encoded.left > 0)
+      this.#say(`left out ${encoded.left} pairs over ${config.model.maximumLength} tokens`, 'warning');
     const modelConfig = describeModel(config, tokenizer);
     const model = await this.#model(modelConfig);
     const adam = this.#own(new Adam(model.parameters(), config.optimizer));
-    const average = config.averaging ? this.#own(new WeightAverage(adam.parameters, config.averaging)) : undefined;
+    const average = config.averaging
+      ? this.#own(new WeightAverage(adam.parameters, config.averaging))
+      : undefined;
     const buffers = { adam, average };
     const found = this.#o.restart ? null : await this.#findCheckpoint();
     if (found) this.#resume(found, identity, buffers);
-    this.#say(`${model.parameterCount} parameters, ${encoded.pairs.count} pairs, ${engine.backend}, ${engine.threads} threads`);
-    const state = await this.#loop(model, modelConfig, tokenizerText, tokenizer, encoded.pairs, valid, buffers, identity, found);
+    this.#say(
+      `${model.parameterCount} parameters, ${encoded.pairs.count} pairs, ${engine.backend}, ${engine.threads} threads`,
+    );
+    const state = await this.#loop(
+      model,
+      modelConfig,
+      tokenizerText,
+      tokenizer,
+      encoded.pairs,
+      valid,
+      buffers,
+      identity,
+      found,
+    );
     return { state, best: join(this.#output, 'best'), parameters: model.parameterCount };
   }
 
@@ -157,7 +183,8 @@ class TrainRun {
         await mkdir(best, { recursive: true });
         await writeAtomically(join(best, TOKENIZER_FILE), tokenizerText);
         const files = await modelFiles(model, modelConfig, config.weights);
-        for (const name of [CONFIG_FILE, WEIGHTS_FILE]) await writeAtomically(join(best, name), files.get(name)!);
+        for (const name of [CONFIG_FILE, WEIGHTS_FILE])
+          await writeAtomically(join(best, name), files.get(name)!);
       },
       onEvent: (event) => {
         this.#log(event);
@@ -233,11 +260,7 @@ class TrainRun {
     return null;
   }
 
-  #resume(
-    found: Checkpoint,
-    identity: RunIdentity,
-    buffers: { adam: Adam; average?: WeightAverage },
-  ): void {
+  #resume(found: Checkpoint, identity: RunIdentity, buffers: { adam: Adam; average?: WeightAverage }): void {
     for (const what of ['config', 'data', 'tokenizer'] as const) {
       if (found.identity[what] === identity[what]) continue;
       throw new OptionError(
@@ -283,7 +306,12 @@ async function buildOf(engine: Engine): Promise<string> {
 
 function describeModel(config: TrainConfig, tokenizer: Tokenizer): ModelConfig {
   return {
-    task: 'translation', ...config.languages, vocabulary: tokenizer.vocabularySize, ...config.model,
-    pad: PAD, start: START, end: END,
+    task: 'translation',
+    ...config.languages,
+    vocabulary: tokenizer.vocabularySize,
+    ...config.model,
+    pad: PAD,
+    start: START,
+    end: END,
   };
 }

@@ -26,22 +26,35 @@ export async function validate(
   lines: readonly ParallelLine[],
 ): Promise<ValidationScores> {
   const { start, end, maximumLength } = model.config;
-  const encode = (pairs: readonly (readonly [string, string])[]) => encodePairs(pairs, tokenizer, maximumLength).pairs;
+  const encode = (pairs: readonly (readonly [string, string])[]) =>
+    encodePairs(pairs, tokenizer, maximumLength).pairs;
   const first = lines.map(({ source, references }): [string, string] => [source, references[0]]);
   const loss = await meanLoss(model, encode(first), start, end);
   const lossAll = await meanLoss(model, encode(allPairs(lines)), start, end);
   const sources = lines.map(({ source }) => Int32Array.of(...tokenizer.encodeIds(source), end));
   const translations = (await decodeGreedy(model, sources)).map((ids) => tokenizer.decode(ids));
-  const { score } = bleu(translations, lines.map(({ references }) => references));
+  const { score } = bleu(
+    translations,
+    lines.map(({ references }) => references),
+  );
   return { score, bleu: score, loss, lossAll };
 }
 
 /** Mean cross-entropy per target token of all pairs. */
-export async function meanLoss(model: Seq2Seq, pairs: EncodedPairs, start: number, end: number): Promise<number> {
+export async function meanLoss(
+  model: Seq2Seq,
+  pairs: EncodedPairs,
+  start: number,
+  end: number,
+): Promise<number> {
   const { engine } = model;
   let sum = 0;
   let tokens = 0;
-  for (const members of planEpoch(pairs, { tokens: Math.max(LOSS_TOKENS, model.config.maximumLength), pool: pairs.count, seed: 0 }, 0)) {
+  for (const members of planEpoch(
+    pairs,
+    { tokens: Math.max(LOSS_TOKENS, model.config.maximumLength), pool: pairs.count, seed: 0 },
+    0,
+  )) {
     const batch = packBatch(pairs, members, start, end);
     const { plain, n } = engine.scope(() => {
       const { plain, tokens: n } = model.loss(null, batch, 0);

@@ -2,7 +2,14 @@
 import { lerpInto } from '../engine/ops/optimizer.js';
 import type { Tensor } from '../engine/types.js';
 import { OptionError } from '../tensor/errors.js';
-import { disposeBuffers, type Parameters, readBuffers, valuesOf, writeBuffers, zerosLike } from './buffers.js';
+import {
+  disposeBuffers,
+  type Parameters,
+  readBuffers,
+  valuesOf,
+  writeBuffers,
+  zerosLike,
+} from './buffers.js';
 
 export interface AveragingOptions {
   /** 'ema' forgets exponentially; 'mean' weighs every sample alike. */
@@ -26,7 +33,8 @@ export class WeightAverage {
     this.options = { decay: 0.999, fromStep: 1, every: 1, ...options };
     const { decay, fromStep, every } = this.options;
     if (!(decay >= 0 && decay < 1)) throw new OptionError(`averaging: decay must be in [0, 1), got ${decay}`);
-    if (!(Number.isInteger(every) && every >= 1)) throw new OptionError(`averaging: every must be a whole number from 1, got ${every}`);
+    if (!(Number.isInteger(every) && every >= 1))
+      throw new OptionError(`averaging: every must be a whole number from 1, got ${every}`);
     if (!(fromStep >= 1)) throw new OptionError(`averaging: fromStep must be at least 1, got ${fromStep}`);
     this.#parameters = parameters;
     this.values = zerosLike(parameters);

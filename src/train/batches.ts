@@ -29,7 +29,8 @@ export interface PackedBatch {
 
 const sourceLength = (pairs: EncodedPairs, i: number) => pairs.sourceStarts[i + 1] - pairs.sourceStarts[i];
 /** bos or eos included. */
-const targetLength = (pairs: EncodedPairs, i: number) => pairs.targetStarts[i + 1] - pairs.targetStarts[i] + 1;
+const targetLength = (pairs: EncodedPairs, i: number) =>
+  pairs.targetStarts[i + 1] - pairs.targetStarts[i] + 1;
 
 export interface BatchOptions {
   /** Most pairs × longest of a batch, on either side. */
@@ -43,7 +44,11 @@ export interface BatchOptions {
  * The batches of one epoch (0-based) as lists of pair numbers: each pair exactly once; in each batch
  * pairs × longest ≤ tokens on either side. A pair longer than that is a LimitError.
  */
-export function planEpoch(pairs: EncodedPairs, { tokens, pool, seed }: BatchOptions, epoch: number): Int32Array[] {
+export function planEpoch(
+  pairs: EncodedPairs,
+  { tokens, pool, seed }: BatchOptions,
+  epoch: number,
+): Int32Array[] {
   const random = new Random(seed * 65536 + epoch);
   const order = random.shuffle(Int32Array.from({ length: pairs.count }, (_, i) => i));
   const key = new Int32Array(pairs.count);
@@ -51,7 +56,9 @@ export function planEpoch(pairs: EncodedPairs, { tokens, pool, seed }: BatchOpti
     const source = sourceLength(pairs, i);
     const target = targetLength(pairs, i);
     if (Math.max(source, target) > tokens) {
-      throw new LimitError(`batches: pair ${i} has ${Math.max(source, target)} tokens, over the budget of ${tokens}`);
+      throw new LimitError(
+        `batches: pair ${i} has ${Math.max(source, target)} tokens, over the budget of ${tokens}`,
+      );
     }
     key[i] = Math.max(source, target);
   }
@@ -78,7 +85,12 @@ function cutBatches(length: Int32Array, order: Int32Array, tokens: number): Int3
 }
 
 /** Packs the pairs `members`; bos and eos are put around the target. */
-export function packBatch(pairs: EncodedPairs, members: ArrayLike<number>, bos: number, eos: number): PackedBatch {
+export function packBatch(
+  pairs: EncodedPairs,
+  members: ArrayLike<number>,
+  bos: number,
+  eos: number,
+): PackedBatch {
   const n = members.length;
   const sourceOffsets = new Int32Array(n + 1);
   const targetOffsets = new Int32Array(n + 1);
@@ -104,5 +116,14 @@ export function packBatch(pairs: EncodedPairs, members: ArrayLike<number>, bos: 
     targetOut.set(ids, targetOffsets[r]);
     targetOut[targetOffsets[r + 1] - 1] = eos;
   }
-  return { pairs: n, source, sourceOffsets, sourceLongest, targetIn, targetOut, targetOffsets, targetLongest };
+  return {
+    pairs: n,
+    source,
+    sourceOffsets,
+    sourceLongest,
+    targetIn,
+    targetOut,
+    targetOffsets,
+    targetLongest,
+  };
 }

@@ -42,7 +42,8 @@ export function writeBuffers(
   for (const [name, tensor] of buffers) {
     const found = values.get(prefix + name);
     const expected = `[${tensor.shape.join(', ')}]`;
-    if (!found) throw new FileFormatError(`checkpoint: expected a tensor ${prefix}${name} ${expected}, found none`);
+    if (!found)
+      throw new FileFormatError(`checkpoint: expected a tensor ${prefix}${name} ${expected}, found none`);
     if (found.shape.join() !== tensor.shape.join()) {
       throw new FileFormatError(
         `checkpoint: tensor ${prefix}${name}: expected shape ${expected}, got [${found.shape.join(', ')}]`,

@@ -1,8 +1,9 @@
 // A training checkpoint: one safetensors file with the parameters, Adam's moments, the average, and, as metadata,
 // the place in the run and what the run depends on. Reading checks everything; it knows no file system.
-import { parseSafetensors, serializeSafetensors } from '../tensor/safetensors.js';
-import { FileFormatError } from '../tensor/errors.js';
+
 import type { Tensor } from '../engine/types.js';
+import { FileFormatError } from '../tensor/errors.js';
+import { parseSafetensors, serializeSafetensors } from '../tensor/safetensors.js';
 import type { WeightAverage } from './averaging.js';
 import { readBuffers, valuesOf, writeBuffers } from './buffers.js';
 import type { Adam } from './optimizer.js';
@@ -34,8 +35,17 @@ export interface TrainingState {
 }
 
 export const INITIAL_STATE: Readonly<TrainingState> = {
-  step: 0, epoch: 0, place: 0, epochLoss: 0, epochPlain: 0, epochTokens: 0, averageSamples: 0,
-  smoothLoss: null, lowestLoss: null, bestScore: null, seconds: 0,
+  step: 0,
+  epoch: 0,
+  place: 0,
+  epochLoss: 0,
+  epochPlain: 0,
+  epochTokens: 0,
+  averageSamples: 0,
+  smoothLoss: null,
+  lowestLoss: null,
+  bestScore: null,
+  seconds: 0,
 };
 
 /** What a run depends on: it resumes to the bit only where all of these are the same. */
@@ -87,17 +97,28 @@ export async function serializeCheckpoint(
 export function parseCheckpoint(bytes: Uint8Array): Checkpoint {
   const { tensors, metadata } = parseSafetensors(bytes);
   const format = metadata.get('format');
-  if (format !== FORMAT) throw new FileFormatError(`checkpoint: expected format ${FORMAT}, got ${format ?? 'none'}`);
+  if (format !== FORMAT)
+    throw new FileFormatError(`checkpoint: expected format ${FORMAT}, got ${format ?? 'none'}`);
   const version = Number(metadata.get('version'));
   if (version !== VERSION) {
-    throw new FileFormatError(`checkpoint: expected version ${VERSION}, got ${metadata.get('version') ?? 'none'}`);
+    throw new FileFormatError(
+      `checkpoint: expected version ${VERSION}, got ${metadata.get('version') ?? 'none'}`,
+    );
   }
-  const numbers = Object.keys(INITIAL_STATE).filter((key) => INITIAL_STATE[key as keyof TrainingState] !== null);
+  const numbers = Object.keys(INITIAL_STATE).filter(
+    (key) => INITIAL_STATE[key as keyof TrainingState] !== null,
+  );
   const state = record<TrainingState>(metadata, 'state', numbers, 'number');
-  const identity = record<RunIdentity>(metadata, 'identity', ['config', 'data', 'tokenizer', 'build'], 'string');
+  const identity = record<RunIdentity>(
+    metadata,
+    'identity',
+    ['config', 'data', 'tokenizer', 'build'],
+    'string',
+  );
   const out = new Map<string, { shape: readonly number[]; data: Float32Array }>();
   for (const [name, { dtype, shape, data }] of tensors) {
-    if (dtype !== 'float32') throw new FileFormatError(`checkpoint: tensor ${name}: expected float32, got ${dtype}`);
+    if (dtype !== 'float32')
+      throw new FileFormatError(`checkpoint: tensor ${name}: expected float32, got ${dtype}`);
     out.set(name, { shape, data: data as Float32Array });
   }
   return { state, identity, tensors: out };
@@ -113,7 +134,8 @@ function record<T>(metadata: ReadonlyMap<string, string>, key: string, fields: s
   for (const field of fields) {
     const got = (value as Record<string, unknown> | null)?.[field];
     // biome-ignore lint/suspicious/useValidTypeof: the type is one of two literals
-    if (typeof got !== type) throw new FileFormatError(`checkpoint: ${key}.${field}: expected a ${type}, got ${got}`);
+    if (typeof got !== type)
+      throw new FileFormatError(`checkpoint: ${key}.${field}: expected a ${type}, got ${got}`);
   }
   return value as T;
 }

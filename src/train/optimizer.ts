@@ -33,7 +33,8 @@ export class Adam {
     if (!(beta1 >= 0 && beta1 < 1)) throw new OptionError(`adam: beta1 must be in [0, 1), got ${beta1}`);
     if (!(beta2 >= 0 && beta2 < 1)) throw new OptionError(`adam: beta2 must be in [0, 1), got ${beta2}`);
     if (!(eps > 0)) throw new OptionError(`adam: eps must be over 0, got ${eps}`);
-    if (!(weightDecay >= 0)) throw new OptionError(`adam: weightDecay must be at least 0, got ${weightDecay}`);
+    if (!(weightDecay >= 0))
+      throw new OptionError(`adam: weightDecay must be at least 0, got ${weightDecay}`);
     if (!(clip >= 0)) throw new OptionError(`adam: clip must be at least 0, got ${clip}`);
     this.m = zerosLike(parameters);
     this.v = zerosLike(parameters);

@@ -69,16 +69,30 @@ export interface TrainerOptions<Batch> {
 
 export type TrainingEvent =
   | {
-      readonly type: 'step'; readonly step: number; readonly steps: number; readonly epoch: number;
+      readonly type: 'step';
+      readonly step: number;
+      readonly steps: number;
+      readonly epoch: number;
       readonly epochs: number;
       /** Mean per target token over the steps since the last such event. */
-      readonly loss: number; readonly plain: number; readonly rate: number; readonly gradientNorm: number;
-      readonly tokensPerSecond: number; readonly secondsLeft: number;
+      readonly loss: number;
+      readonly plain: number;
+      readonly rate: number;
+      readonly gradientNorm: number;
+      readonly tokensPerSecond: number;
+      readonly secondsLeft: number;
     }
   | {
-      readonly type: 'epoch'; readonly epoch: number; readonly epochs: number; readonly step: number;
-      readonly loss: number; readonly plain: number; readonly seconds: number; readonly validationSeconds: number;
-      readonly scores: Readonly<Record<string, number>>; readonly best: boolean;
+      readonly type: 'epoch';
+      readonly epoch: number;
+      readonly epochs: number;
+      readonly step: number;
+      readonly loss: number;
+      readonly plain: number;
+      readonly seconds: number;
+      readonly validationSeconds: number;
+      readonly scores: Readonly<Record<string, number>>;
+      readonly best: boolean;
     }
   | { readonly type: 'checkpoint'; readonly step: number; readonly seconds: number };
 
@@ -182,9 +196,16 @@ export class Trainer<Batch> {
     this.#trained += seconds;
     this.#trainedSteps += steps;
     this.#o.onEvent?.({
-      type: 'step', step: state.step, steps: totalSteps, epoch: state.epoch + 1, epochs: this.#o.epochs,
-      loss: loss / tokens, plain: plain / tokens, rate: rateAt(state.step, totalSteps, this.#o.schedule),
-      gradientNorm: norm, tokensPerSecond: allTokens / seconds,
+      type: 'step',
+      step: state.step,
+      steps: totalSteps,
+      epoch: state.epoch + 1,
+      epochs: this.#o.epochs,
+      loss: loss / tokens,
+      plain: plain / tokens,
+      rate: rateAt(state.step, totalSteps, this.#o.schedule),
+      gradientNorm: norm,
+      tokensPerSecond: allTokens / seconds,
       secondsLeft: ((totalSteps - state.step) * this.#trained) / this.#trainedSteps,
     });
     this.#interval = { loss: 0, plain: 0, tokens: 0, allTokens: 0, steps: 0, norm: 0 };
@@ -195,8 +216,10 @@ export class Trainer<Batch> {
   #check(mean: number, gradientNorm: number): void {
     const { state } = this;
     const at = `step ${state.step} (epoch ${state.epoch + 1})`;
-    const advice = 'the last checkpoint is kept; try a lower peak rate, a longer warm-up or gradient clipping';
-    if (!Number.isFinite(mean)) throw new DivergenceError(`training: the loss became ${mean} at ${at}; ${advice}`);
+    const advice =
+      'the last checkpoint is kept; try a lower peak rate, a longer warm-up or gradient clipping';
+    if (!Number.isFinite(mean))
+      throw new DivergenceError(`training: the loss became ${mean} at ${at}; ${advice}`);
     if (!Number.isFinite(gradientNorm)) {
       throw new DivergenceError(`training: the gradient's norm became ${gradientNorm} at ${at}; ${advice}`);
     }
@@ -247,8 +270,16 @@ export class Trainer<Batch> {
     const { scores, best } = average ? await average.during(evaluate) : await evaluate();
     const validationSeconds = (performance.now() - started) / 1000;
     this.#o.onEvent?.({
-      type: 'epoch', epoch: state.epoch, epochs: this.#o.epochs, step: state.step, loss, plain, seconds,
-      validationSeconds, scores, best,
+      type: 'epoch',
+      epoch: state.epoch,
+      epochs: this.#o.epochs,
+      step: state.step,
+      loss,
+      plain,
+      seconds,
+      validationSeconds,
+      scores,
+      best,
     });
     await this.#save();
   }
