@@ -14,7 +14,7 @@ export interface TrainCommandOptions {
   threads?: number;
 }
 
-/** Runs the verb; resolves with the exit code. Errors other than Ctrl-C reject. */
+/** Runs the verb; resolves with the exit code: 0 done, 130 interrupted. Errors other than Ctrl-C reject. */
 export async function trainCommand(configPath: string, options: TrainCommandOptions): Promise<number> {
   const stop = new AbortController();
   const interrupt = () => {
@@ -44,7 +44,7 @@ export async function trainCommand(configPath: string, options: TrainCommandOpti
     progress.end();
     if (!(error instanceof InterruptedError)) throw error;
     process.stderr.write(`${error.message}. To go on: fovea train ${configPath}\n`);
-    return 1;
+    return 130;
   } finally {
     process.off('SIGINT', interrupt);
     process.off('SIGTERM', interrupt);

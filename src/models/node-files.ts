@@ -1,6 +1,6 @@
 // Files under Node: reading a model folder, and writing so that a crash leaves the old file or the new, never half.
-import { open, readFile, rename, stat, unlink } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
+import { open, readdir, readFile, rename, stat, unlink } from 'node:fs/promises';
+import { basename, dirname, join } from 'node:path';
 import { FileFormatError } from '../tensor/errors.js';
 import { CONFIG_FILE, type FileReader, TOKENIZER_FILE, WEIGHTS_FILE } from './files.js';
 
@@ -25,14 +25,16 @@ export function folderReader(folder: string): FileReader {
   };
 }
 
+const TEMPORARY = '.tmp';
 let counter = 0;
 
 /**
  * Writes a file under a temporary name beside it, flushes it to the disk, then renames it: the name `path` holds the
- * old bytes or all of the new. A failed write removes the temporary file and leaves `path` as it was.
+ * old bytes or all of the new. The old file lives on as `previous`, if that is named: killed between the two renames
+ * leaves that one alone. A failed write removes the temporary file and leaves all else as it was.
  */
-export async function writeAtomically(path: string, data: Uint8Array | string): Promise<void> {
-  const temporary = `${path}.${process.pid}-${counter++}.tmp`;
+export async function writeAtomically(path: string, data: Uint8Array | string, previous?: string): Promise<void> {
+  const temporary = `${path}.${process.pid}-${counter++}${TEMPORARY}`;
   try {
     const file = await open(temporary, 'w');
     try {
@@ -41,12 +43,28 @@ export async function writeAtomically(path: string, data: Uint8Array | string): 
     } finally {
       await file.close();
     }
+    if (previous !== undefined) {
+      await rename(path, previous).catch((error) => {
+        if (!isMissing(error)) throw error;
+      });
+    }
     await rename(temporary, path);
   } catch (error) {
     await unlink(temporary).catch(() => {});
+    // What a person knows is the file's own name; a full disk is reported without any.
+    if (error instanceof Error) Object.assign(error, { path });
     throw error;
   }
   await syncFolder(dirname(path));
+}
+
+/** Removes what writes to `path` left behind when their process was killed. Nobody else may be writing it. */
+export async function removeLeftovers(path: string): Promise<void> {
+  const folder = dirname(path);
+  for (const name of await readdir(folder)) {
+    const rest = name.startsWith(basename(path)) ? name.slice(basename(path).length) : '';
+    if (/^\.\d+-\d+\.tmp$/.test(rest)) await unlink(join(folder, name)).catch(() => {});
+  }
 }
 
 /** Makes a rename last through a power cut; not every system can. */

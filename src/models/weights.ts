@@ -1,5 +1,5 @@
 // Parameters ↔ model.safetensors (float32 or float16). What is read is checked: names, shapes, finite numbers.
-import { FileFormatError } from '../tensor/errors.js';
+import { FileFormatError, LimitError } from '../tensor/errors.js';
 import { float32ToHalf, halfToFloat32 } from '../tensor/half.js';
 import { parseSafetensors, serializeSafetensors } from '../tensor/safetensors.js';
 
@@ -9,6 +9,9 @@ export interface HostParameter {
 }
 
 export type WeightDType = 'float32' | 'float16';
+
+const HALF_MAX = 65504;
+const FLOAT_MAX = (2 - 2 ** -23) * 2 ** 127;
 
 const shapeText = (shape: readonly number[]) => `[${shape.join(', ')}]`;
 
@@ -52,10 +55,19 @@ function checkFinite(name: string, data: Float32Array): void {
   throw new FileFormatError(`model.safetensors: tensor ${name}: expected finite weights, got ${data[at]} at ${at}`);
 }
 
-/** The bytes of a model.safetensors. */
+/**
+ * The bytes of a model.safetensors.
+ * @throws LimitError where a weight is not finite, or over float16's range if that is asked for.
+ */
 export function serializeWeights(parameters: ReadonlyMap<string, HostParameter>, dtype: WeightDType): Uint8Array {
   return serializeSafetensors(
     Array.from(parameters, ([name, { shape, data }]) => {
+      const largest = dtype === 'float16' ? HALF_MAX : FLOAT_MAX;
+      const at = data.findIndex((x) => !(Math.abs(x) <= largest));
+      if (at >= 0) {
+        const range = dtype === 'float16' ? `float16's range of ±${HALF_MAX}` : 'the finite numbers';
+        throw new LimitError(`model.safetensors: tensor ${name}: weight ${data[at]} at ${at} is outside ${range}`);
+      }
       if (dtype === 'float32') return [name, { dtype, shape, data }] as const;
       return [name, { dtype, shape, data: float32ToHalf(data) }] as const;
     }),

@@ -30,7 +30,10 @@ export interface TrainConfig {
   dropout: number;
   averaging: AveragingOptions | null;
   seed: number;
-  /** A model folder whose weights the run starts from, with a schedule of its own. */
+  /**
+   * Where the run starts, with a schedule of its own: the output folder of another run (parameters, Adam's moments,
+   * tokenizer), or a model folder (weights, tokenizer).
+   */
   init: string | null;
   /** Folder for checkpoint, log, and the best model; relative to the configuration file. */
   output: string;

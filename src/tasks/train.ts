@@ -1,23 +1,22 @@
 // `fovea train`: one run of a translation model from a configuration file, under Node. Ties files, text, model and
-// the training loop together; the loop itself is in train/, the verb in cli/.
-// The output folder holds tokenizer.json, checkpoint.safetensors (and .previous), log.jsonl, and best/: a model folder.
+// the training loop together; the loop itself is in train/, the verb in cli/, the output folder in run-folder.ts.
 import { createHash } from 'node:crypto';
-import { appendFile, mkdir, readFile, rename } from 'node:fs/promises';
-import { dirname, join, resolve } from 'node:path';
+import { readFile } from 'node:fs/promises';
+import { dirname, resolve } from 'node:path';
 import type { Engine } from '../engine/types.js';
 import type { ModelConfig } from '../models/config.js';
-import { CONFIG_FILE, loadModel, modelFiles, TOKENIZER_FILE, WEIGHTS_FILE } from '../models/files.js';
-import { folderReader, writeAtomically } from '../models/node-files.js';
+import { loadModel, modelFiles } from '../models/files.js';
+import { folderReader } from '../models/node-files.js';
 import { Seq2Seq } from '../models/seq2seq.js';
 import { Random } from '../nn/random.js';
-import { FileFormatError, OptionError } from '../tensor/errors.js';
+import { OptionError } from '../tensor/errors.js';
 import { END, loadTokenizer, PAD, START, type Tokenizer, trainBpe } from '../text/index.js';
 import {
   Adam,
   type Checkpoint,
   type EncodedPairs,
+  INITIAL_STATE,
   packBatch,
-  parseCheckpoint,
   planEpoch,
   type RunIdentity,
   restoreCheckpoint,
@@ -29,11 +28,9 @@ import {
 } from '../train/index.js';
 import { encodePairs } from './encode-pairs.js';
 import { allPairs, type ParallelLine, parseParallelText } from './parallel-text.js';
+import { ignoreMissing, RunFolder } from './run-folder.js';
 import { parseTrainConfig, type TrainConfig } from './train-config.js';
 import { validate } from './validate.js';
-
-const CHECKPOINT = 'checkpoint.safetensors';
-const PREVIOUS = 'checkpoint.previous.safetensors';
 
 export interface TrainRunOptions {
   readonly engine: Engine;
@@ -60,13 +57,32 @@ export interface TrainResult {
   readonly parameters: number;
 }
 
+/** What a run reads before it begins. */
+interface Material {
+  readonly tokenizerText: string;
+  readonly tokenizer: Tokenizer;
+  readonly pairs: EncodedPairs;
+  readonly valid: readonly ParallelLine[];
+  readonly modelConfig: ModelConfig;
+  readonly identity: RunIdentity;
+}
+
+interface Buffers {
+  readonly adam: Adam;
+  readonly average?: WeightAverage;
+}
+
 const sha256 = (...parts: (Uint8Array | string)[]): string => {
   const hash = createHash('sha256');
   for (const part of parts) hash.update(part);
   return hash.digest('hex');
 };
 
-/** Runs, or goes on with, the training that the configuration describes. */
+/**
+ * Runs, or goes on with, the training that the configuration describes.
+ * @throws OptionError for a field that does not fit, FileFormatError for a file that is not what it should be,
+ * InterruptedError once a stop is saved, DivergenceError where the loss leaves the numbers.
+ */
 export async function trainFromConfig(options: TrainRunOptions): Promise<TrainResult> {
   const run = new TrainRun(options, parseTrainConfig(await readFile(options.configPath, 'utf8')));
   try {
@@ -79,13 +95,17 @@ export async function trainFromConfig(options: TrainRunOptions): Promise<TrainRe
 class TrainRun {
   readonly #o: TrainRunOptions;
   readonly #config: TrainConfig;
-  readonly #output: string;
+  readonly #folder: RunFolder;
+  /** The folder that `init` names. */
+  readonly #init: RunFolder | null;
   #disposables: { dispose(): void }[] = [];
 
   constructor(options: TrainRunOptions, config: TrainConfig) {
     this.#o = options;
     this.#config = config;
-    this.#output = this.#path(config.output);
+    const warn = (text: string) => this.#say(text, 'warning');
+    this.#folder = new RunFolder(this.#path(config.output), warn);
+    this.#init = config.init === null ? null : new RunFolder(this.#path(config.init), warn);
   }
 
   #path(path: string): string {
@@ -96,175 +116,146 @@ class TrainRun {
     this.#o.onEvent?.({ type, text });
   }
 
-  async run(): Promise<TrainResult> {
-    const { engine } = this.#o;
-    const config = this.#config;
-    await mkdir(this.#output, { recursive: true });
-    const trainBytes = await readFile(this.#path(config.data.train));
-    const validBytes = await readFile(this.#path(config.data.valid));
-    const pairs = allPairs(parseParallelText(config.data.train, trainBytes));
-    const valid = parseParallelText(config.data.valid, validBytes);
-    const tokenizerText = await this.#tokenizer(pairs);
-    const tokenizer = loadTokenizer(tokenizerText);
-    const identity: RunIdentity = {
-      config: sha256(JSON.stringify(whatMatters(config))),
-      data: sha256(trainBytes, validBytes),
-      tokenizer: sha256(tokenizerText),
-      build: await buildOf(engine),
-    };
-    const encoded = encodePairs(pairs, tokenizer, config.model.maximumLength);
-    if (encoded.left > 0)
-      this.#say(`left out ${encoded.left} pairs over ${config.model.maximumLength} tokens`, 'warning');
-    const modelConfig = describeModel(config, tokenizer);
-    const model = await this.#model(modelConfig);
-    const adam = this.#own(new Adam(model.parameters(), config.optimizer));
-    const average = config.averaging
-      ? this.#own(new WeightAverage(adam.parameters, config.averaging))
-      : undefined;
-    const buffers = { adam, average };
-    const found = this.#o.restart ? null : await this.#findCheckpoint();
-    if (found) this.#resume(found, identity, buffers);
-    this.#say(
-      `${model.parameterCount} parameters, ${encoded.pairs.count} pairs, ${engine.backend}, ${engine.threads} threads`,
-    );
-    const state = await this.#loop(
-      model,
-      modelConfig,
-      tokenizerText,
-      tokenizer,
-      encoded.pairs,
-      valid,
-      buffers,
-      identity,
-      found,
-    );
-    return { state, best: join(this.#output, 'best'), parameters: model.parameterCount };
-  }
-
   #own<T extends { dispose(): void }>(thing: T): T {
     this.#disposables.push(thing);
     return thing;
   }
 
+  async run(): Promise<TrainResult> {
+    const { engine, restart } = this.#o;
+    const { seed, dropout, optimizer, averaging } = this.#config;
+    await this.#folder.prepare();
+    const material = await this.#material();
+    const { modelConfig, pairs } = material;
+    const model = this.#own(new Seq2Seq(engine, modelConfig, { random: new Random(seed), dropout }));
+    const adam = this.#own(new Adam(model.parameters(), optimizer));
+    const average = averaging ? this.#own(new WeightAverage(adam.parameters, averaging)) : undefined;
+    const found = restart ? null : await this.#folder.findCheckpoint();
+    const state = found
+      ? this.#resume(found, material.identity, { adam, average })
+      : await this.#begin(model, adam);
+    const numbers = `${model.parameterCount} parameters, ${pairs.count} pairs`;
+    this.#say(`${numbers}, ${engine.backend}, ${engine.threads} threads`);
+    const end = await this.#loop(model, material, { adam, average }, state);
+    return { state: end, best: this.#folder.best, parameters: model.parameterCount };
+  }
+
+  async #material(): Promise<Material> {
+    const config = this.#config;
+    const { data, model } = config;
+    const trainBytes = await readFile(this.#path(data.train));
+    const validBytes = await readFile(this.#path(data.valid));
+    const text = allPairs(parseParallelText(data.train, trainBytes));
+    const valid = parseParallelText(data.valid, validBytes);
+    const tokenizerText = await this.#tokenizer(text);
+    const tokenizer = loadTokenizer(tokenizerText);
+    const { pairs, left } = encodePairs(text, tokenizer, model.maximumLength);
+    if (left > 0) this.#say(`left out ${left} pairs over ${model.maximumLength} tokens`, 'warning');
+    const identity: RunIdentity = {
+      config: sha256(JSON.stringify(whatMatters(config))),
+      data: sha256(trainBytes, validBytes),
+      tokenizer: sha256(tokenizerText),
+      build: await buildOf(this.#o.engine),
+    };
+    return {
+      tokenizerText,
+      tokenizer,
+      pairs,
+      valid,
+      modelConfig: describeModel(config, tokenizer),
+      identity,
+    };
+  }
+
+  /** The configuration's tokenizer.json, or the output folder's, or that of `init`, or one trained now. */
+  async #tokenizer(pairs: readonly (readonly [string, string])[]): Promise<string> {
+    const { path, vocabulary } = this.#config.tokenizer;
+    if (path) return readFile(this.#path(path), 'utf8');
+    const own = this.#o.restart ? null : await this.#folder.readTokenizer();
+    if (own !== null) return own;
+    let text = (await this.#init?.readTokenizer()) ?? null;
+    if (text === null) {
+      this.#say(`training a tokenizer of ${vocabulary} tokens`);
+      text = JSON.stringify(trainBpe(pairs.flat(), { vocabularySize: vocabulary }));
+    }
+    await this.#folder.writeTokenizer(text);
+    return text;
+  }
+
   async #loop(
     model: Seq2Seq,
-    modelConfig: ModelConfig,
-    tokenizerText: string,
-    tokenizer: Tokenizer,
-    pairs: EncodedPairs,
-    valid: readonly ParallelLine[],
-    buffers: { adam: Adam; average?: WeightAverage },
-    identity: RunIdentity,
-    found: Checkpoint | null,
+    material: Material,
+    buffers: Buffers,
+    state: TrainingState,
   ): Promise<TrainingState> {
-    const config = this.#config;
-    const { engine } = this.#o;
-    const stop = new AbortController();
-    const signal = this.#o.signal ? AbortSignal.any([this.#o.signal, stop.signal]) : stop.signal;
-    const batching = { ...config.batch, seed: config.seed };
+    const { batch, seed, epochs, schedule, labelSmoothing, logEvery, saveEvery, weights } = this.#config;
+    const { engine, signal, stopAfter } = this.#o;
+    const { tokenizer, pairs, valid, modelConfig, identity } = material;
     const trainer = new Trainer({
       engine,
       ...buffers,
-      schedule: config.schedule,
-      epochs: config.epochs,
-      seed: config.seed,
-      plan: (epoch) => planEpoch(pairs, batching, epoch),
-      pack: (members) => packBatch(pairs, members, START, END),
-      loss: (tape, batch) => model.loss(tape, batch, config.labelSmoothing),
-      validate: () => validate(model, tokenizer, valid),
-      save: async (state) => {
-        const bytes = await serializeCheckpoint(buffers, state, identity);
-        const path = join(this.#output, CHECKPOINT);
-        await rename(path, join(this.#output, PREVIOUS)).catch(ignoreMissing);
-        await writeAtomically(path, bytes);
-      },
-      saveBest: async () => {
-        const best = join(this.#output, 'best');
-        await mkdir(best, { recursive: true });
-        await writeAtomically(join(best, TOKENIZER_FILE), tokenizerText);
-        const files = await modelFiles(model, modelConfig, config.weights);
-        for (const name of [CONFIG_FILE, WEIGHTS_FILE])
-          await writeAtomically(join(best, name), files.get(name)!);
-      },
-      onEvent: (event) => {
-        this.#log(event);
-        this.#o.onEvent?.(event);
-        if (this.#o.stopAfter !== undefined && trainer.state.step >= this.#o.stopAfter) stop.abort();
-      },
-      logEvery: this.#o.stopAfter === undefined ? config.logEvery : 1,
-      saveEvery: config.saveEvery,
-      divergedOver: 1.5 * Math.log(modelConfig.vocabulary),
+      schedule,
+      epochs,
+      seed,
+      logEvery,
+      saveEvery,
       signal,
-      state: found?.state,
+      stopAfter,
+      state,
+      divergedOver: 1.5 * Math.log(modelConfig.vocabulary),
+      plan: (epoch) => planEpoch(pairs, { ...batch, seed }, epoch),
+      pack: (members) => packBatch(pairs, members, START, END),
+      loss: (tape, packed) => model.loss(tape, packed, labelSmoothing),
+      validate: () => validate(model, tokenizer, valid),
+      save: async (now) => this.#folder.saveCheckpoint(await serializeCheckpoint(buffers, now, identity)),
+      saveBest: async () =>
+        this.#folder.saveBest(await modelFiles(model, modelConfig, weights), material.tokenizerText),
+      onEvent: (event) => {
+        this.#folder.log(event);
+        this.#o.onEvent?.(event);
+      },
     });
     try {
       return await trainer.run();
     } finally {
-      await this.#logged;
+      await this.#folder.flush();
     }
   }
 
-  #logged: Promise<void> = Promise.resolve();
-
-  /** Appends to log.jsonl, in order; a full disk must not stop the training. */
-  #log(event: TrainingEvent): void {
-    const line = `${JSON.stringify({ time: new Date().toISOString(), ...event }, roundNumbers)}\n`;
-    this.#logged = this.#logged.then(() => appendFile(join(this.#output, 'log.jsonl'), line)).catch(() => {});
-  }
-
-  /** The configuration's tokenizer.json, or the output folder's, or one trained now. */
-  async #tokenizer(pairs: readonly (readonly [string, string])[]): Promise<string> {
-    const { path, vocabulary } = this.#config.tokenizer;
-    if (path) return readFile(this.#path(path), 'utf8');
-    const own = join(this.#output, TOKENIZER_FILE);
-    const there = this.#o.restart ? null : await readFile(own, 'utf8').catch(ignoreMissing);
-    if (there) return there;
-    this.#say(`training a tokenizer of ${vocabulary} tokens`);
-    const text = JSON.stringify(trainBpe(pairs.flat(), { vocabularySize: vocabulary }));
-    await writeAtomically(own, text);
-    return text;
-  }
-
-  async #model(modelConfig: ModelConfig): Promise<Seq2Seq> {
+  /**
+   * The start of a run: with the numbers that the model has, or those of `init`. From a run's checkpoint come exact
+   * parameters and Adam's moments, from a model folder its weights.
+   */
+  async #begin(model: Seq2Seq, adam: Adam): Promise<TrainingState> {
+    const { init } = this.#config;
+    if (this.#init === null) return INITIAL_STATE;
+    const checkpoint = await this.#init.findCheckpoint();
+    if (checkpoint) {
+      restoreCheckpoint({ adam }, checkpoint);
+      const { step, epoch, earlierSteps } = checkpoint.state;
+      this.#say(`starting from step ${step} of ${init} (after epoch ${epoch}), with its moments`);
+      return { ...INITIAL_STATE, earlierSteps: earlierSteps + step };
+    }
     const { engine } = this.#o;
-    const { seed, dropout, init } = this.#config;
-    const model = this.#own(new Seq2Seq(engine, modelConfig, { random: new Random(seed), dropout }));
-    if (init === null) return model;
-    const from = await loadModel(engine, folderReader(this.#path(init)));
+    const from = (await loadModel(engine, folderReader(this.#init.path))).model;
     try {
       const weights = new Map<string, { shape: readonly number[]; data: Float32Array }>();
-      for (const [name, { value }] of from.model.parameters()) {
+      for (const [name, { value }] of from.parameters()) {
         weights.set(name, { shape: value.shape, data: (await value.read()) as Float32Array });
       }
       model.load(weights);
     } finally {
-      from.model.dispose();
+      from.dispose();
     }
     this.#say(`starting from the weights of ${init}`);
-    return model;
+    return INITIAL_STATE;
   }
 
-  /** The newest whole checkpoint: a broken one is passed over for the one before it, with a warning. */
-  async #findCheckpoint(): Promise<Checkpoint | null> {
-    for (const name of [CHECKPOINT, PREVIOUS]) {
-      const bytes = await readFile(join(this.#output, name)).catch(ignoreMissing);
-      if (!bytes) continue;
-      try {
-        return parseCheckpoint(bytes);
-      } catch (error) {
-        if (!(error instanceof FileFormatError)) throw error;
-        this.#say(`${name} cannot be used (${error.message})`, 'warning');
-        if (name === PREVIOUS) throw error;
-      }
-    }
-    return null;
-  }
-
-  #resume(found: Checkpoint, identity: RunIdentity, buffers: { adam: Adam; average?: WeightAverage }): void {
+  #resume(found: Checkpoint, identity: RunIdentity, buffers: Buffers): TrainingState {
     for (const what of ['config', 'data', 'tokenizer'] as const) {
       if (found.identity[what] === identity[what]) continue;
       throw new OptionError(
-        `${this.#output} holds a run with another ${what}: name another output, or begin anew with --restart`,
+        `${this.#folder.path} holds a run with another ${what}: name another output, or begin anew with --restart`,
       );
     }
     if (found.identity.build !== identity.build) {
@@ -275,6 +266,7 @@ class TrainRun {
     }
     restoreCheckpoint(buffers, found);
     this.#say(`going on at step ${found.state.step} (epoch ${found.state.epoch + 1})`);
+    return found.state;
   }
 
   dispose(): void {
@@ -282,14 +274,6 @@ class TrainRun {
     this.#disposables = [];
   }
 }
-
-function ignoreMissing(error: unknown): null {
-  if ((error as NodeJS.ErrnoException).code === 'ENOENT') return null;
-  throw error;
-}
-
-const roundNumbers = (_: string, value: unknown) =>
-  typeof value === 'number' && !Number.isInteger(value) ? Number(value.toPrecision(6)) : value;
 
 /** The part of a configuration that a run's numbers depend on. */
 function whatMatters(config: TrainConfig): object {

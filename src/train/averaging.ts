@@ -22,6 +22,7 @@ export interface AveragingOptions {
   every?: number;
 }
 
+/** A running average of parameters. Dispose it; the parameters stay. */
 export class WeightAverage {
   readonly values: ReadonlyMap<string, Tensor>;
   readonly options: Required<AveragingOptions>;

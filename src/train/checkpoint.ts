@@ -15,6 +15,8 @@ const VERSION = 1;
 export interface TrainingState {
   /** Optimiser steps done. */
   step: number;
+  /** Steps that Adam's moments had seen when the run took them over; 0 where it began with none. */
+  earlierSteps: number;
   /** Epochs done. */
   epoch: number;
   /** Batches done in the running epoch's order. */
@@ -34,8 +36,10 @@ export interface TrainingState {
   seconds: number;
 }
 
+/** The start of a run. */
 export const INITIAL_STATE: Readonly<TrainingState> = {
   step: 0,
+  earlierSteps: 0,
   epoch: 0,
   place: 0,
   epochLoss: 0,
@@ -74,6 +78,7 @@ function parts({ adam, average }: Buffers): [string, ReadonlyMap<string, Tensor>
   return list;
 }
 
+/** The bytes of a checkpoint: parameters, moments and average are read from the engine. */
 export async function serializeCheckpoint(
   buffers: Buffers,
   state: TrainingState,
@@ -105,16 +110,8 @@ export function parseCheckpoint(bytes: Uint8Array): Checkpoint {
       `checkpoint: expected version ${VERSION}, got ${metadata.get('version') ?? 'none'}`,
     );
   }
-  const numbers = Object.keys(INITIAL_STATE).filter(
-    (key) => INITIAL_STATE[key as keyof TrainingState] !== null,
-  );
-  const state = record<TrainingState>(metadata, 'state', numbers, 'number');
-  const identity = record<RunIdentity>(
-    metadata,
-    'identity',
-    ['config', 'data', 'tokenizer', 'build'],
-    'string',
-  );
+  const state = parseState(json(metadata, 'state'));
+  const identity = parseIdentity(json(metadata, 'identity'));
   const out = new Map<string, { shape: readonly number[]; data: Float32Array }>();
   for (const [name, { dtype, shape, data }] of tensors) {
     if (dtype !== 'float32')
@@ -124,23 +121,46 @@ export function parseCheckpoint(bytes: Uint8Array): Checkpoint {
   return { state, identity, tensors: out };
 }
 
-function record<T>(metadata: ReadonlyMap<string, string>, key: string, fields: string[], type: string): T {
+function json(metadata: ReadonlyMap<string, string>, key: string): Record<string, unknown> {
   let value: unknown;
   try {
     value = JSON.parse(metadata.get(key) ?? '');
   } catch (cause) {
     throw new FileFormatError(`checkpoint: metadata ${key}: expected JSON`, { cause });
   }
-  for (const field of fields) {
-    const got = (value as Record<string, unknown> | null)?.[field];
-    // biome-ignore lint/suspicious/useValidTypeof: the type is one of two literals
-    if (typeof got !== type)
-      throw new FileFormatError(`checkpoint: ${key}.${field}: expected a ${type}, got ${got}`);
-  }
-  return value as T;
+  if (typeof value === 'object' && value !== null) return value as Record<string, unknown>;
+  throw new FileFormatError(`checkpoint: metadata ${key}: expected an object, got ${value}`);
 }
 
-/** Puts a checkpoint's numbers into the buffers of a run. */
+const COUNTERS = ['step', 'earlierSteps', 'epoch', 'place', 'epochTokens', 'averageSamples'];
+
+function parseState(given: Record<string, unknown>): TrainingState {
+  // A checkpoint written before runs could take over moments took over none.
+  const value: Record<string, unknown> = { earlierSteps: 0, ...given };
+  for (const [key, initial] of Object.entries(INITIAL_STATE)) {
+    const got = value[key];
+    if (initial === null && got === null) continue;
+    const fits = COUNTERS.includes(key)
+      ? Number.isSafeInteger(got) && Number(got) >= 0
+      : Number.isFinite(got);
+    const expected = COUNTERS.includes(key) ? 'a whole number from 0' : 'a number';
+    if (!fits) throw new FileFormatError(`checkpoint: state.${key}: expected ${expected}, got ${got}`);
+  }
+  return value as unknown as TrainingState;
+}
+
+function parseIdentity(value: Record<string, unknown>): RunIdentity {
+  for (const key of ['config', 'data', 'tokenizer', 'build']) {
+    if (typeof value[key] === 'string') continue;
+    throw new FileFormatError(`checkpoint: identity.${key}: expected a string, got ${value[key]}`);
+  }
+  return value as unknown as RunIdentity;
+}
+
+/**
+ * Puts a checkpoint's numbers into the buffers of a run.
+ * @throws FileFormatError where a tensor is missing or misshapen; the buffers are then partly written.
+ */
 export function restoreCheckpoint(buffers: Buffers, checkpoint: Checkpoint): void {
   for (const [prefix, buffer] of parts(buffers)) writeBuffers(buffer, checkpoint.tensors, prefix);
   if (buffers.average) buffers.average.samples = checkpoint.state.averageSamples;

@@ -1,4 +1,5 @@
-// Adam and AdamW (Kingma & Ba; Loshchilov & Hutter), with the gradient clipped by its global norm. Everything runs on the engine: a step waits for nothing.
+// Adam and AdamW (Kingma & Ba; Loshchilov & Hutter), with the gradient clipped by its global norm. Everything runs on
+// the engine: a step waits for nothing.
 import { fill } from '../engine/ops/elementwise.js';
 import { adamStep, clipFactor, squaredNorm } from '../engine/ops/optimizer.js';
 import type { Engine, Tensor } from '../engine/types.js';
@@ -15,8 +16,10 @@ export interface AdamOptions {
   clip: number;
 }
 
+/** As in "Attention Is All You Need", without weight decay and clipping. */
 export const ADAM_DEFAULTS: AdamOptions = { beta1: 0.9, beta2: 0.98, eps: 1e-9, weightDecay: 0, clip: 0 };
 
+/** Adam's state over a set of parameters, e.g. `module.parameters()`. Dispose it; the parameters stay. */
 export class Adam {
   readonly parameters: Parameters;
   readonly options: AdamOptions;

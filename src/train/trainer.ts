@@ -62,7 +62,10 @@ export interface TrainerOptions<Batch> {
   saveEvery?: number;
   /** A smoothed loss over this, and over 1.5 × its lowest + 1, stops the run. Default 0. */
   divergedOver?: number;
+  /** Saves and stops, with an InterruptedError, before the next step. */
   readonly signal?: AbortSignal;
+  /** As `signal`, once so many steps are done in all. */
+  readonly stopAfter?: number;
   /** Where to go on. Default: the start. */
   readonly state?: TrainingState;
 }
@@ -106,7 +109,22 @@ const breathe = (): Promise<void> =>
     else setTimeout(resolve, 0);
   });
 
+/**
+ * Trains anything that gives a loss. `Batch` is whatever `pack` makes and `loss` reads:
+ * ```ts
+ * const adam = new Adam(model.parameters());
+ * const trainer = new Trainer({
+ *   engine, adam, epochs: 10, seed: 1,
+ *   schedule: { kind: 'inverse-square-root', peakRate: 2e-3, warmupSteps: 2000 },
+ *   plan: (epoch) => planEpoch(pairs, { tokens: 4096, pool: 5000, seed: 1 }, epoch),
+ *   pack: (members) => packBatch(pairs, members, bos, eos),
+ *   loss: (tape, batch) => model.loss(tape, batch, 0.1),
+ * });
+ * await trainer.run();
+ * ```
+ */
 export class Trainer<Batch> {
+  /** Where the run stands; changes as it goes on. */
   readonly state: TrainingState;
   readonly #o: TrainerOptions<Batch>;
   /** [loss sum, plain sum, squared gradient norm] of one step, on the engine. */
@@ -138,13 +156,13 @@ export class Trainer<Batch> {
 
   async #epoch(totalSteps: number): Promise<void> {
     const { state } = this;
-    const { signal, logEvery = 20, saveEvery = 200 } = this.#o;
+    const { signal, stopAfter = Number.POSITIVE_INFINITY, logEvery = 20, saveEvery = 200 } = this.#o;
     const plan = this.#o.plan(state.epoch);
     const started = performance.now();
     this.#logStarted = started;
     let saved = state.step;
     while (state.place < plan.length) {
-      if (signal?.aborted) await this.#stop(totalSteps);
+      if (signal?.aborted || state.step >= stopAfter) await this.#stop(totalSteps);
       await this.#step(this.#o.pack(plan[state.place]), totalSteps);
       state.place++;
       await breathe();
@@ -168,7 +186,8 @@ export class Trainer<Batch> {
       fill(this.#sums, 0);
       addInto(this.#sums.rows(0, 1), loss);
       addInto(this.#sums.rows(1, 2), plain);
-      adam.step(step, rateAt(step, totalSteps, schedule), 1 / tokens, this.#sums.rows(2, 3));
+      const rate = rateAt(step, totalSteps, schedule);
+      adam.step(state.earlierSteps + step, rate, 1 / tokens, this.#sums.rows(2, 3));
       average?.update(step);
       return { tokens, allTokens };
     });
