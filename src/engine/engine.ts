@@ -14,9 +14,9 @@ const MAXIMUM_THREADS = 256;
 
 /** Where files lie that a bundler did not carry along. */
 export interface Configuration {
-  /** The WebAssembly file, or one per build. */
+  /** The WebAssembly file, or one per build: copies of fovea/wasm/relaxed.wasm and fovea/wasm/strict.wasm. */
   wasmUrl?: string | URL | { relaxed: string | URL; strict: string | URL };
-  /** A built copy of fovea/dist/engine/worker.js. */
+  /** A bundle of fovea/worker, as a module of its own; one file serves all workers. */
   workerUrl?: string | URL;
 }
 

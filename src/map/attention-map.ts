@@ -1,5 +1,6 @@
 // The attention map: the weights of a call, never stored, computed wherever someone looks. Weights precede dropout;
 // a row's sum to 1 − sinkWeight, an empty row's to 0.
+/// <reference lib="esnext.disposable" preserve="true" />
 import type { AttentionProblem } from '../attention/problem.js';
 import { EngineError, LimitError, OptionError } from '../tensor/errors.js';
 import { describe, formatShape, type HostTensor } from '../tensor/host.js';

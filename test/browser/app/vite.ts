@@ -1,0 +1,2 @@
+// The app as Vite bundles it: nothing to configure.
+import './app.js';
