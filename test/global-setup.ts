@@ -11,7 +11,7 @@ declare module 'vitest' {
 }
 
 export default function setup(project: TestProject): () => void {
-  const folder = mkdtempSync(join(tmpdir(), 'fovea-run-'));
+  const folder = mkdtempSync(join(tmpdir(), 'fovea-shared-'));
   project.provide('sharedFolder', folder);
   return () => rmSync(folder, { recursive: true, force: true });
 }
