@@ -45,7 +45,9 @@ ${cells.join('\n')}
 }
 
 const engine = await createEngine();
-const translator = await loadTranslator(fileURLToPath(new URL('../models/en-fr', import.meta.url)), { engine });
+const translator = await loadTranslator(fileURLToPath(new URL('../models/en-fr', import.meta.url)), {
+  engine,
+});
 const translation = await translator.translate(sentence);
 const weights = crossWeights(await translation.attention(), {});
 const picture = svg(alignWords(translation.source, translation.target, weights), 'models/en-fr');
