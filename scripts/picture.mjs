@@ -11,7 +11,7 @@ const LEFT = 130;
 const TOP = 110;
 const sentence = process.argv[2] ?? 'Who is taking responsibility for the loss?';
 
-const escape = (text) => text.replace(/[&<>"]/g, (c) => `&#${c.charCodeAt(0)};`);
+const quoted = (text) => text.replace(/[&<>"]/g, (c) => `&#${c.charCodeAt(0)};`);
 const hex = ([r, g, b]) => `#${[r, g, b].map((x) => Math.round(x).toString(16).padStart(2, '0')).join('')}`;
 
 function svg({ sourceWords, targetWords, matrix }, model) {
@@ -22,16 +22,16 @@ function svg({ sourceWords, targetWords, matrix }, model) {
     sourceWords.map((column, j) => {
       const weight = matrix.values[i * columns + j];
       const place = `x="${LEFT + j * CELL}" y="${TOP + i * CELL}" width="${CELL - 2}" height="${CELL - 2}"`;
-      const title = `<title>${escape(row)} looked at ${escape(column)}: ${weight.toFixed(3)}</title>`;
+      const title = `<title>${quoted(row)} looked at ${quoted(column)}: ${weight.toFixed(3)}</title>`;
       return `<rect ${place} rx="3" fill="${hex(viridis(Math.min(1, weight)))}">${title}</rect>`;
     }),
   );
   const rows = targetWords.map(
-    (word, i) => `<text x="${LEFT - 10}" y="${TOP + i * CELL + 26}" text-anchor="end">${escape(word)}</text>`,
+    (word, i) => `<text x="${LEFT - 10}" y="${TOP + i * CELL + 26}" text-anchor="end">${quoted(word)}</text>`,
   );
   const heads = sourceWords.map((word, j) => {
     const x = LEFT + j * CELL + 24;
-    return `<text transform="translate(${x} ${TOP - 10}) rotate(-45)">${escape(word)}</text>`;
+    return `<text transform="translate(${x} ${TOP - 10}) rotate(-45)">${quoted(word)}</text>`;
   });
   const note = `<text x="${LEFT}" y="${height - 16}" font-size="12" opacity="0.7">mean of the decoder's cross-attention, ${model}</text>`;
   return `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} ${height}" width="${width}" height="${height}" role="img">
