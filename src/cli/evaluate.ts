@@ -1,14 +1,13 @@
 // fovea evaluate: scores of a model on parallel text.
-import { Command } from 'commander';
 import { createEngine } from '../engine/engine.js';
 import { evaluate } from '../tasks/evaluate.js';
 import { parseParallelText } from '../tasks/parallel-text.js';
 import { loadTranslator } from '../tasks/translate.js';
-import { beamOption, jsonOption, penaltyOption, threadsOption } from './arguments.js';
 import { findModel, readBytes } from './input.js';
 import { Progress, print } from './output.js';
 
-interface Options {
+/** As the command line gives them. */
+export interface EvaluateVerbOptions {
   data: string;
   beam: number;
   lengthPenalty: number;
@@ -16,28 +15,8 @@ interface Options {
   threads?: number;
 }
 
-export function evaluateCommand(): Command {
-  return new Command('evaluate')
-    .description('Score a model on parallel text: BLEU and chrF as sacreBLEU computes them, loss per token.')
-    .argument('<model>', "a shipped model's name, or a model's folder")
-    .requiredOption(
-      '-d, --data <file.tsv>',
-      'a sentence, then one or more references, tab-separated, one example a line',
-    )
-    .addOption(beamOption())
-    .addOption(penaltyOption())
-    .addOption(jsonOption())
-    .addOption(threadsOption())
-    .addHelpText('after', EXAMPLES)
-    .action(run);
-}
-
-const EXAMPLES = `
-Examples:
-  $ fovea evaluate en-fr --data test.tsv
-  $ fovea evaluate runs/small/best --data valid.tsv --beam 1 --json`;
-
-async function run(model: string, options: Options): Promise<void> {
+/** Runs the verb. */
+export async function runEvaluate(model: string, options: EvaluateVerbOptions): Promise<void> {
   const folder = await findModel(model);
   const lines = parseParallelText(options.data, await readBytes(options.data));
   const engine = await createEngine({ threads: options.threads });

@@ -1,14 +1,13 @@
 // fovea translate: sentences in, translations out in order, and under each where the model looked.
-import { Command, Option } from 'commander';
 import { createEngine } from '../engine/engine.js';
 import { alignWords, crossWeights, drawHeatMap, harmless, type WordAlignment } from '../inspect/index.js';
 import { loadTranslator, type Translation, type Translator } from '../tasks/translate.js';
 import { cleanSentence } from '../text/index.js';
-import { beamOption, jsonOption, penaltyOption, threadsOption, whole } from './arguments.js';
 import { countLines, findModel, readLines } from './input.js';
 import { outputColor, outputWidth, Progress, print, UsageError } from './output.js';
 
-interface Options {
+/** As the command line gives them. */
+export interface TranslateVerbOptions {
   file?: string;
   model: string;
   beam: number;
@@ -20,43 +19,8 @@ interface Options {
   threads?: number;
 }
 
-export function translateCommand(): Command {
-  return new Command('translate')
-    .description('Translate sentences, and show where the model looked.')
-    .argument('[sentences...]', 'sentences; without any, one a line from --file or standard input')
-    .option('-f, --file <path>', 'read sentences from a file, one a line')
-    .option('-m, --model <name>', "a shipped model's name, or a model's folder", 'en-fr')
-    .addOption(beamOption())
-    .addOption(penaltyOption())
-    .addOption(jsonOption())
-    .addOption(
-      new Option('--layer <n>', 'decoder layer to show, from 0 (default: mean of all)').argParser(
-        whole(0, 127),
-      ),
-    )
-    .addOption(
-      new Option('--head <n>', 'attention head to show, from 0 (default: mean of all)').argParser(
-        whole(0, 511),
-      ),
-    )
-    .option('--attention', 'draw attention also for sentences from a file or standard input')
-    .option('--no-attention', 'translations alone')
-    .addOption(threadsOption())
-    .addHelpText('after', EXAMPLES)
-    .action(run);
-}
-
-const EXAMPLES = `
-Sentences given here are followed by a map of attention: words of the translation down, of the sentence across.
-From --file or standard input come translations alone, line for line; a blank line stays blank.
-
-Examples:
-  $ fovea translate "Who is taking responsibility for the loss?"
-  $ fovea translate "Good morning." "How are you?" --layer 3 --head 0
-  $ fovea translate --file english.txt > french.txt
-  $ echo "It is raining." | fovea translate --json`;
-
-async function run(sentences: string[], options: Options): Promise<void> {
+/** Runs the verb. */
+export async function runTranslate(sentences: string[], options: TranslateVerbOptions): Promise<void> {
   if (sentences.length > 0 && options.file !== undefined)
     throw new UsageError('translate: expected sentences or --file, got both');
   const blank = sentences.findIndex((sentence) => cleanSentence(sentence) === '');
@@ -78,7 +42,7 @@ async function run(sentences: string[], options: Options): Promise<void> {
   }
 }
 
-function checkSelection(translator: Translator, { layer, head }: Options): void {
+function checkSelection(translator: Translator, { layer, head }: TranslateVerbOptions): void {
   const { decoderLayers, heads } = translator.loaded.config;
   if (layer !== undefined && layer >= decoderLayers)
     throw new UsageError(`--layer ${layer}: the model's decoder has layers 0 to ${decoderLayers - 1}`);
@@ -89,7 +53,7 @@ function checkSelection(translator: Translator, { layer, head }: Options): void 
 async function translateSentences(
   translator: Translator,
   sentences: string[],
-  options: Options,
+  options: TranslateVerbOptions,
 ): Promise<void> {
   const progress = new Progress('sentences', sentences.length);
   let done = 0;
@@ -106,7 +70,7 @@ async function translateSentences(
 }
 
 /** Lines keep their places: a blank one gives a blank one (in JSON, null). */
-async function translateLines(translator: Translator, options: Options): Promise<void> {
+async function translateLines(translator: Translator, options: TranslateVerbOptions): Promise<void> {
   const progress = new Progress('lines', options.file === undefined ? 0 : await countLines(options.file));
   /** Blank lines before the n-th sentence that is not. */
   const blanks: number[] = [];
@@ -146,7 +110,7 @@ async function translateLines(translator: Translator, options: Options): Promise
     throw new UsageError(`translate: ${options.file ?? 'standard input'} holds no sentence`);
 }
 
-async function format(translation: Translation, options: Options): Promise<string> {
+async function format(translation: Translation, options: TranslateVerbOptions): Promise<string> {
   if (options.json) return JSON.stringify(await toJson(translation, options), round);
   const text = harmless(translation.text);
   if (!options.attention) return text;
@@ -155,7 +119,7 @@ async function format(translation: Translation, options: Options): Promise<strin
   return `${text}\n${drawHeatMap(map, { color: outputColor(), width: outputWidth() })}`;
 }
 
-async function align(translation: Translation, options: Options): Promise<WordAlignment> {
+async function align(translation: Translation, options: TranslateVerbOptions): Promise<WordAlignment> {
   return alignWords(
     translation.source,
     translation.target,
@@ -164,7 +128,7 @@ async function align(translation: Translation, options: Options): Promise<WordAl
 }
 
 /** Both token lists end with the end mark, so that they name the rows and columns of attention's weights. */
-async function toJson(translation: Translation, options: Options): Promise<object> {
+async function toJson(translation: Translation, options: TranslateVerbOptions): Promise<object> {
   const { text, source, target, score, logProbability, ended } = translation;
   const plain = {
     source: source.text,

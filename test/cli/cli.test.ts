@@ -4,8 +4,11 @@ import { cp, mkdtemp, readFile, rm, truncate, writeFile } from 'node:fs/promises
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import { FRENCH, makeTinyModel, SENTENCES } from '../helpers/tiny-model.js';
+
+// A process a check: slow on a busy machine.
+vi.setConfig({ testTimeout: 300_000 });
 
 const main = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url));
 let model: string;
@@ -14,7 +17,7 @@ let scratch: string;
 beforeAll(async () => {
   model = await makeTinyModel();
   scratch = await mkdtemp(join(tmpdir(), 'fovea-cli-'));
-});
+}, 300_000);
 afterAll(async () => {
   await rm(model, { recursive: true });
   await rm(scratch, { recursive: true });

@@ -15,7 +15,7 @@ beforeAll(async () => {
   folder = await makeTinyModel();
   engine = await createEngine({ threads: 2 });
   translator = await loadTranslator(folder, { engine });
-});
+}, 300_000);
 afterAll(async () => {
   await engine.dispose();
   await rm(folder, { recursive: true });

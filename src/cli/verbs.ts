@@ -1,0 +1,90 @@
+// The verbs: their arguments, options and help. What a verb does is loaded when it runs, so that help comes at once.
+import { Command, Option } from 'commander';
+import { beamOption, jsonOption, penaltyOption, threadsOption, whole } from './arguments.js';
+import type { EvaluateVerbOptions } from './evaluate.js';
+import type { TrainCommandOptions } from './train.js';
+import type { TranslateVerbOptions } from './translate.js';
+
+export function translateVerb(): Command {
+  return new Command('translate')
+    .description('Translate sentences, and show where the model looked.')
+    .argument('[sentences...]', 'sentences; without any, one a line from --file or standard input')
+    .option('-f, --file <path>', 'read sentences from a file, one a line')
+    .option('-m, --model <name>', "a shipped model's name, or a model's folder", 'en-fr')
+    .addOption(beamOption())
+    .addOption(penaltyOption())
+    .addOption(jsonOption())
+    .addOption(
+      new Option('--layer <n>', 'decoder layer to show, from 0 (default: mean of all)').argParser(
+        whole(0, 127),
+      ),
+    )
+    .addOption(
+      new Option('--head <n>', 'attention head to show, from 0 (default: mean of all)').argParser(
+        whole(0, 511),
+      ),
+    )
+    .option('--attention', 'draw attention also for sentences from a file or standard input')
+    .option('--no-attention', 'translations alone')
+    .addOption(threadsOption())
+    .addHelpText('after', TRANSLATE_EXAMPLES)
+    .action(async (sentences: string[], options: TranslateVerbOptions) => {
+      const { runTranslate } = await import('./translate.js');
+      await runTranslate(sentences, options);
+    });
+}
+
+const TRANSLATE_EXAMPLES = `
+Sentences given here are followed by a map of attention: words of the translation down, of the sentence across.
+From --file or standard input come translations alone, line for line; a blank line stays blank.
+
+Examples:
+  $ fovea translate "Who is taking responsibility for the loss?"
+  $ fovea translate "Good morning." "How are you?" --layer 3 --head 0
+  $ fovea translate --file english.txt > french.txt
+  $ echo "It is raining." | fovea translate --json`;
+
+export function trainVerb(): Command {
+  return new Command('train')
+    .description('Train a translation model, or go on where a training stopped.')
+    .argument('<config.json>', 'what to train: data, model, schedule (configs/ holds examples)')
+    .option('--restart', 'begin anew, whatever the output folder holds')
+    .addOption(jsonOption())
+    .addOption(threadsOption())
+    .addHelpText('after', TRAIN_EXAMPLES)
+    .action(async (config: string, options: TrainCommandOptions) => {
+      const { trainCommand } = await import('./train.js');
+      process.exitCode = await trainCommand(config, options);
+    });
+}
+
+const TRAIN_EXAMPLES = `
+Ctrl-C saves a checkpoint first; the same command goes on from it, to the bit.
+
+Examples:
+  $ fovea train configs/yardstick.json
+  $ fovea train configs/yardstick.json --restart --json > log.jsonl`;
+
+export function evaluateVerb(): Command {
+  return new Command('evaluate')
+    .description('Score a model on parallel text: BLEU and chrF as sacreBLEU computes them, loss per token.')
+    .argument('<model>', "a shipped model's name, or a model's folder")
+    .requiredOption(
+      '-d, --data <file.tsv>',
+      'a sentence, then one or more references, tab-separated, one example a line',
+    )
+    .addOption(beamOption())
+    .addOption(penaltyOption())
+    .addOption(jsonOption())
+    .addOption(threadsOption())
+    .addHelpText('after', EVALUATE_EXAMPLES)
+    .action(async (model: string, options: EvaluateVerbOptions) => {
+      const { runEvaluate } = await import('./evaluate.js');
+      await runEvaluate(model, options);
+    });
+}
+
+const EVALUATE_EXAMPLES = `
+Examples:
+  $ fovea evaluate en-fr --data test.tsv
+  $ fovea evaluate runs/small/best --data valid.tsv --beam 1 --json`;
