@@ -47,6 +47,8 @@ export async function countLines(path: string): Promise<number> {
   let lines = 0;
   let last = 10;
   try {
+    // A pipe gives its bytes once, a device may never end.
+    if (!(await stat(path)).isFile()) return 0;
     for await (const chunk of createReadStream(path) as AsyncIterable<Uint8Array>) {
       for (const byte of chunk) if (byte === 10) lines++;
       last = chunk.at(-1) ?? last;

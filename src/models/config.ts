@@ -1,5 +1,6 @@
 // config.json of a model folder: what the model is. Read from anywhere, so every field is checked.
 import { FileFormatError } from '../tensor/errors.js';
+import { describe as describeValue } from '../tensor/host.js';
 
 export const MODEL_FORMAT = 'fovea-model';
 export const MODEL_VERSION = 1;
@@ -42,7 +43,7 @@ const LIMITS: Readonly<Record<string, readonly [number, number]>> = {
   maximumLength: [2, 65536],
 };
 
-const describe = (value: unknown) => JSON.stringify(value)?.slice(0, 60) ?? 'nothing';
+const describe = (value: unknown) => (value === undefined ? 'nothing' : describeValue(value));
 
 function fail(message: string, cause?: unknown): never {
   throw new FileFormatError(`config.json: ${message}`, cause === undefined ? undefined : { cause });

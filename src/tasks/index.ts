@@ -1,4 +1,8 @@
 // The room of tasks: translation, evaluation, metrics.
+export type { ModelConfig } from '../models/config.js';
+export type { FileReader, LoadedModel } from '../models/files.js';
+export type { CrossAttention, Seq2Seq } from '../models/seq2seq.js';
+export type { Encoding, Tokenizer } from '../text/index.js';
 export { type BeamOptions, beamSearch, type Hypothesis, type Steps } from './beam.js';
 export { type BleuScore, bleu, tokenize13a } from './bleu.js';
 export { type ChrfOptions, type ChrfScore, chrf } from './chrf.js';

@@ -1,5 +1,6 @@
 // The configuration file of `fovea train`: read, checked field by field, completed with defaults.
 import { FileFormatError, OptionError } from '../tensor/errors.js';
+import { describe } from '../tensor/host.js';
 import type { AveragingOptions, ScheduleOptions } from '../train/index.js';
 
 export const TRAIN_FORMAT = 'fovea-train';
@@ -46,7 +47,7 @@ export interface TrainConfig {
 
 type Fields = Record<string, unknown>;
 
-const show = (value: unknown) => JSON.stringify(value)?.slice(0, 60) ?? 'nothing';
+const show = (value: unknown) => (value === undefined ? 'nothing' : describe(value));
 
 /** Reads fields of one object, remembers which are known, and names the full path in errors. */
 class Section {

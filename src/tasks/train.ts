@@ -150,6 +150,10 @@ class TrainRun {
     const tokenizerText = await this.#tokenizer(text);
     const tokenizer = loadTokenizer(tokenizerText);
     const { pairs, left } = encodePairs(text, tokenizer, model.maximumLength);
+    if (pairs.count === 0)
+      throw new OptionError(
+        `${data.train}: every pair is over model.maximumLength, ${model.maximumLength} tokens`,
+      );
     if (left > 0) this.#say(`left out ${left} pairs over ${model.maximumLength} tokens`, 'warning');
     const identity: RunIdentity = {
       config: sha256(JSON.stringify(whatMatters(config))),

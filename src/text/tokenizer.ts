@@ -2,6 +2,7 @@
 // @huggingface/tokenizers; the file is checked here first, since it may come from anywhere.
 import * as library from '@huggingface/tokenizers';
 import { FileFormatError, OptionError } from '../tensor/errors.js';
+import { describe } from '../tensor/host.js';
 import { byteToken, LAYOUT, prepare, SPECIAL_TOKENS, splitPieces, type TokenizerFile } from './layout.js';
 import { type Span, splitWords, wordsOfTokens } from './words.js';
 
@@ -65,26 +66,31 @@ function check(json: unknown): TokenizerFile {
   };
   if (!isObject(json) || !isObject(json.model)) return fail('no model in it');
   const { model } = json;
-  if (model.type !== 'BPE') return fail(`model type is ${JSON.stringify(model.type)}, expected "BPE"`);
+  if (model.type !== 'BPE') return fail(`model type is ${describe(model.type)}, expected "BPE"`);
   for (const part of ['normalizer', 'pre_tokenizer', 'post_processor', 'decoder'] as const)
     if (canonical(json[part]) !== canonical(LAYOUT[part])) fail(`${part} is not the one Fovea writes`);
   for (const [key, value] of [
     ['unk_token', '<unk>'],
     ['byte_fallback', true],
   ] as const)
-    if (model[key] !== value)
-      fail(`model.${key} is ${JSON.stringify(model[key])}, expected ${JSON.stringify(value)}`);
+    if (model[key] !== value) fail(`model.${key} is ${describe(model[key])}, expected ${describe(value)}`);
   for (const key of ['ignore_merges', 'continuing_subword_suffix', 'end_of_word_suffix'])
     if (model[key]) fail(`model.${key} is set`);
   checkVocabulary(model, fail);
   return json as unknown as TokenizerFile;
 }
 
-/** JSON with sorted keys: the order of a file's keys means nothing. */
+/** JSON with sorted keys: the order of a file's keys means nothing. '' where it is nested too deeply to write. */
 function canonical(value: unknown): string {
-  return JSON.stringify(value, (_, inner) =>
-    isObject(inner) ? Object.fromEntries(Object.entries(inner).sort(([a], [b]) => (a < b ? -1 : 1))) : inner,
-  );
+  try {
+    return JSON.stringify(value, (_, inner) =>
+      isObject(inner)
+        ? Object.fromEntries(Object.entries(inner).sort(([a], [b]) => (a < b ? -1 : 1)))
+        : inner,
+    );
+  } catch {
+    return '';
+  }
 }
 
 function checkVocabulary(model: Record<string, unknown>, fail: (what: string) => never): void {
@@ -97,12 +103,12 @@ function checkVocabulary(model: Record<string, unknown>, fail: (what: string) =>
   const taken = new Uint8Array(size);
   for (const [token, id] of entries) {
     if (typeof id !== 'number' || !Number.isInteger(id) || id < 0 || id >= size || taken[id])
-      fail(`ids are not 0 to ${size - 1}, each once: ${JSON.stringify(token)} has ${JSON.stringify(id)}`);
+      fail(`ids are not 0 to ${size - 1}, each once: ${describe(token)} has ${describe(id)}`);
     taken[id as number] = 1;
     known.add(token);
   }
   SPECIAL_TOKENS.forEach((token, id) => {
-    if (vocab[token] !== id) fail(`${token} has id ${JSON.stringify(vocab[token])}, expected ${id}`);
+    if (vocab[token] !== id) fail(`${token} has id ${describe(vocab[token])}, expected ${id}`);
   });
   for (let byte = 0; byte < 256; byte++)
     if (!known.has(byteToken(byte))) fail(`${byteToken(byte)} is missing`);
@@ -111,7 +117,7 @@ function checkVocabulary(model: Record<string, unknown>, fail: (what: string) =>
     const pair =
       Array.isArray(merge) && merge.length === 2 && merge.every((part) => typeof part === 'string');
     if (!pair || !known.has(merge[0]) || !known.has(merge[1]) || !known.has(merge[0] + merge[1]))
-      fail(`merge ${i} is not a pair of tokens that make a token: ${JSON.stringify(merge)}`);
+      fail(`merge ${i} is not a pair of tokens that make a token: ${describe(merge)}`);
   });
 }
 
@@ -145,7 +151,8 @@ class BpeTokenizer implements Tokenizer {
 
   encodeIds(text: string): Int32Array {
     const ids: number[] = [];
-    if (text !== '') for (const piece of splitPieces(prepare(text))) ids.push(...this.piece(piece).ids);
+    if (text !== '')
+      for (const piece of splitPieces(prepare(text))) for (const id of this.piece(piece).ids) ids.push(id);
     return Int32Array.from(ids);
   }
 

@@ -136,6 +136,7 @@ describe('encoding', () => {
 });
 
 describe('a file from outside', () => {
+  const deep = JSON.parse('['.repeat(20_000) + ']'.repeat(20_000));
   const broken: [string, (json: any) => unknown, RegExp][] = [
     ['not JSON', () => '{"model":', /not JSON/],
     ['an array', () => [], /no model/],
@@ -155,6 +156,7 @@ describe('a file from outside', () => {
       (j) => ({ ...j, model: { ...j.model, vocab: { ...j.model.vocab, ' ': '9' } } }),
       /each once/,
     ],
+    ['a part nested 20,000 deep', (j) => ({ ...j, normalizer: deep }), /normalizer is not/],
     ['a merge of unknown tokens', (j) => ({ ...j, model: { ...j.model, merges: [['q', 'zz']] } }), /merge 0/],
     ['a merge that is no pair', (j) => ({ ...j, model: { ...j.model, merges: [7] } }), /merge 0/],
     ['no vocabulary', (j) => ({ ...j, model: { ...j.model, vocab: undefined } }), /vocab/],
