@@ -1,4 +1,5 @@
 // A training run that takes a second: a few sentences, a model of one small layer a side, in a folder of its own.
+import { createHash } from 'node:crypto';
 import { mkdtemp, readFile, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -74,12 +75,12 @@ export async function checkpointOf(configPath: string): Promise<Checkpoint> {
   return parseCheckpoint(await readFile(outputOf(configPath, 'checkpoint.safetensors')));
 }
 
-/** Every number that a run has come to, as bits: parameters, moments, average, and the counters. */
+/** Every number that a run has come to, as hashes of its bits: parameters, moments, average, and the counters. */
 export function bitsOf({ state, tensors }: Checkpoint): unknown {
   const { seconds, ...counters } = state;
-  const bits = Array.from(tensors, ([name, { data }]) => [
-    name,
-    Buffer.from(data.slice().buffer).toString('base64'),
-  ]);
+  const bits = Array.from(tensors, ([name, { data }]) => {
+    const bytes = new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
+    return [name, createHash('sha256').update(bytes).digest('hex')];
+  });
   return { counters, bits };
 }
