@@ -1,7 +1,8 @@
 // Builds dist/: TypeScript with tsc, kernels with AssemblyScript in two SIMD builds.
 // `--kernels` or `--types` builds only that half. Unchanged kernels are not compiled again.
-import { createHash } from 'node:crypto';
+
 import { execFileSync } from 'node:child_process';
+import { createHash } from 'node:crypto';
 import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -9,7 +10,10 @@ import { fileURLToPath } from 'node:url';
 const root = join(dirname(fileURLToPath(import.meta.url)), '..');
 const only = process.argv[2];
 const node = (script, args) =>
-  execFileSync(process.execPath, [join(root, 'node_modules', script), ...args], { cwd: root, stdio: 'inherit' });
+  execFileSync(process.execPath, [join(root, 'node_modules', script), ...args], {
+    cwd: root,
+    stdio: 'inherit',
+  });
 
 const assembly = join(root, 'src/kernels/cpu/assembly');
 const out = join(root, 'dist/kernels/cpu');
@@ -17,7 +21,8 @@ const out = join(root, 'dist/kernels/cpu');
 /** What the wasm files depend on: the sources and this script. */
 function sourceHash() {
   const hash = createHash('sha256').update(readFileSync(fileURLToPath(import.meta.url)));
-  for (const name of readdirSync(assembly).sort()) hash.update(name).update(readFileSync(join(assembly, name)));
+  for (const name of readdirSync(assembly).sort())
+    hash.update(name).update(readFileSync(join(assembly, name)));
   return hash.digest('hex');
 }
 
@@ -31,11 +36,21 @@ function buildKernels() {
     const features = ['simd', 'threads', ...(build === 'relaxed' ? ['relaxed-simd'] : [])];
     node('assemblyscript/bin/asc.js', [
       join(assembly, 'index.ts'),
-      '-o', `${file}.tmp`,
-      '-O3', '--noAssert', '--runtime', 'stub',
-      '--importMemory', '--sharedMemory', '--initialMemory', '2', '--maximumMemory', '65536',
+      '-o',
+      `${file}.tmp`,
+      '-O3',
+      '--noAssert',
+      '--runtime',
+      'stub',
+      '--importMemory',
+      '--sharedMemory',
+      '--initialMemory',
+      '2',
+      '--maximumMemory',
+      '65536',
       ...features.flatMap((f) => ['--enable', f]),
-      '--use', 'abort=',
+      '--use',
+      'abort=',
     ]);
     renameSync(`${file}.tmp`, file);
   }

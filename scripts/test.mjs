@@ -32,7 +32,9 @@ if (status !== 0 && failed === 0) failed = 1;
 rmSync(reports, { recursive: true, force: true });
 
 if (!findChromium()) {
-  console.log("Browser tests were skipped: no Chromium found (CHROMIUM_PATH, /usr/bin/chromium, Playwright's own).");
+  console.log(
+    "Browser tests were skipped: no Chromium found (CHROMIUM_PATH, /usr/bin/chromium, Playwright's own).",
+  );
 }
 if (process.env.FOVEA_NO_SKIP === '1' && skipped > 0) {
   console.log(`${skipped} tests were skipped, where none may be: counted as failures.`);
