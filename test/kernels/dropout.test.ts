@@ -1,9 +1,24 @@
 // Dropout against a scalar Philox4x32-10 in whole numbers: which elements stay, and what becomes of them.
 import { afterAll, describe, expect, test } from 'vitest';
-import { dropout, dropoutBackward } from '../../dist/engine/ops/elementwise.js';
-import { disposeEngines, EPS, everywhere, expectClose, expectSameBits, normal } from './everywhere.js';
+import {
+  activation,
+  activationBackward,
+  dropout,
+  dropoutBackward,
+  reluDropout,
+  reluDropoutBackward,
+} from '../../dist/engine/ops/elementwise.js';
+import {
+  anyEngine,
+  disposeEngines,
+  EPS,
+  everywhere,
+  expectClose,
+  expectSameBits,
+  normal,
+} from './everywhere.js';
 
-const SIZES = [0, 1, 2, 3, 4, 5, 7, 8, 11, 12, 13, 15, 16, 17, 33, 16383, 16385, 2 * 16384 + 7];
+const SIZES = [0, 1, 2, 3, 4, 5, 7, 8, 11, 12, 13, 15, 16, 17, 31, 32, 33, 16383, 16385, 2 * 16384 + 7];
 const KEY = { seed: 0xa4093822, counter: 0x299f31d0 };
 
 afterAll(disposeEngines);
@@ -99,5 +114,40 @@ describe('dropout', () => {
         expectClose(row, want, () => 0);
       });
     }
+  });
+
+  test.each(SIZES)(
+    'after ReLU, in one pass: the bits of two; its gradient from the output; %i elements',
+    async (n) => {
+      const [x, dy] = [normal(n, 5), normal(n, 6)];
+      if (n > 4) x.set([0, -0, NaN], 1);
+      const results = await everywhere((engine) => {
+        const [a, g] = [engine.tensor(x, [n]), engine.tensor(dy, [n])];
+        const y = reluDropout(a, 0.1, KEY);
+        const apart = activationBackward(dropoutBackward(g, 0.1, KEY), a, 'relu');
+        return [y, dropout(activation(a, 'relu'), 0.1, KEY), reluDropoutBackward(g, y, 0.1), apart];
+      });
+      for (const [fused, two, gradient, apart] of results) {
+        expectClose(fused!, two!, () => 0, 'forward');
+        expectClose(gradient!, apart!, () => 0, 'gradient');
+      }
+    },
+  );
+
+  test('rate 0: plain ReLU; refusals', async () => {
+    const x = normal(100, 7);
+    for (const [y] of await everywhere((e) => [reluDropout(e.tensor(x, [100]), 0, KEY)])) {
+      expectClose(
+        y!,
+        x.map((v) => Math.max(0, v)),
+        () => 0,
+      );
+    }
+    const engine = await anyEngine();
+    const [a, b] = [engine.zeros([4]), engine.zeros([5])];
+    expect(() => reluDropout(a, -0.1, KEY)).toThrow(/reluDropout: rate must be in \[0, 1\]/);
+    expect(() => reluDropoutBackward(a, b, 0.1)).toThrow(/y has shape \[5\], dy \[4\]/);
+    expect(() => reluDropoutBackward(a, a, 1)).toThrow(/rate must be in/);
+    for (const t of [a, b]) t.dispose();
   });
 });

@@ -95,7 +95,12 @@ describe('layerNorm', () => {
         const [weight, bias] = [engine.tensor(host.weight, [columns]), engine.tensor(host.bias, [columns])];
         const { y, mean, rstd } = layerNorm(x, weight, bias, NORM_EPS);
         const { dx, dWeight, dBias } = layerNormBackward(dy, x, weight, mean, rstd);
-        return [y, mean, rstd, dx, dWeight, dBias];
+        const into = {
+          dWeight: engine.tensor(host.bias, [columns]),
+          dBias: engine.tensor(host.bias, [columns]),
+        };
+        expect(layerNormBackward(dy, x, weight, mean, rstd, into)).toMatchObject(into);
+        return [y, mean, rstd, dx, dWeight, dBias, into.dWeight, into.dBias];
       });
       const row = (e: number) => Math.floor(e / columns);
       const unit = (e: number) => EPS * scaleOf(want.rstd[row(e)]!);
@@ -104,7 +109,7 @@ describe('layerNorm', () => {
         dBias: columnSums(rows, columns, (e) => Math.abs(host.dy[e]!)),
       };
       const worst = Math.max(1, ...want.rstd.map(scaleOf));
-      for (const [y, mean, rstd, dx, dWeight, dBias] of results) {
+      for (const [y, mean, rstd, dx, dWeight, dBias, ...added] of results) {
         expectClose(mean!, want.mean, () => 4 * EPS * (OFFSET + 3), 'mean');
         // With one column the variance is 0 and rstd its largest: 1/√eps.
         expectClose(rstd!, want.rstd, (r) => 20 * EPS * want.rstd[r]! * (1 + want.rstd[r]!), 'rstd');
@@ -114,6 +119,10 @@ describe('layerNorm', () => {
         const chain = Math.min(rows + 6, 140) * EPS;
         expectClose(dWeight!, want.dWeight, (c) => chain * worst * sizes.dWeight[c]!, 'dWeight');
         expectClose(dBias!, want.dBias, (c) => chain * sizes.dBias[c]!, 'dBias');
+        for (const [k, fresh] of [dWeight!, dBias!].entries()) {
+          const both = fresh.map((v, c) => v + host.bias[c]!);
+          expectClose(added[k]!, both, () => 0, 'added');
+        }
       }
     },
   );

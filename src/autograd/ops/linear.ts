@@ -1,6 +1,5 @@
 // Differentiable x·Wᵀ + b and layer norm. Parameter gradients are added to `grad` by the kernels themselves.
 
-import { addInto } from '../../engine/ops/elementwise.js';
 import { matmul } from '../../engine/ops/matmul.js';
 import { columnSum, layerNormBackward, layerNorm as layerNormRaw } from '../../engine/ops/norm.js';
 import type { Tensor } from '../../engine/types.js';
@@ -50,13 +49,10 @@ export function layerNorm(tape: Tape | null, x: Tensor, weight: Weight, bias: We
     return output;
   }
   const backward = (dy: Tensor) => {
-    const { dx, dWeight, dBias } = withMatrix(dy, (g) =>
-      withMatrix(x, (m) => layerNormBackward(g, m, weight.value, mean, rstd)),
+    const into = { dWeight: weight.grad, dBias: bias.grad };
+    const { dx } = withMatrix(dy, (g) =>
+      withMatrix(x, (m) => layerNormBackward(g, m, weight.value, mean, rstd, into)),
     );
-    addInto(weight.grad, dWeight);
-    addInto(bias.grad, dBias);
-    dWeight.dispose();
-    dBias.dispose();
     tape.accumulate(x, dx);
   };
   tape.record(output, backward, [mean, rstd]);

@@ -4,8 +4,11 @@ import {
   activationBackward,
   activation as activationRaw,
   add as addRaw,
+  type DropoutKey,
   dropoutBackward,
   dropout as dropoutRaw,
+  reluDropout,
+  reluDropoutBackward,
   scale as scaleRaw,
 } from '../../engine/ops/elementwise.js';
 import type { Tensor } from '../../engine/types.js';
@@ -78,20 +81,29 @@ export function activation(
   kind: Activation,
   { dropout: rate = 0, consume = false }: ActivationOptions = {},
 ): Tensor {
-  const active = activationRaw(x, kind);
   const key = dropoutActive(tape, rate) ? tape!.dropout!.next() : null;
-  const y = key ? dropoutRaw(active, rate, key) : active;
-  if (y !== active) active.dispose();
+  const y = activate(x, kind, rate, key);
   const recorded = tape?.tracks(x) === true;
   if (recorded) {
-    const source = kind === 'relu' ? y : x;
     tape.record(y, (dy) => {
+      if (kind === 'relu') {
+        tape.accumulate(x, key ? reluDropoutBackward(dy, y, rate) : activationBackward(dy, y, kind));
+        return;
+      }
       const dActive = key ? dropoutBackward(dy, rate, key) : dy;
-      const dx = activationBackward(dActive, source, kind);
+      tape.accumulate(x, activationBackward(dActive, x, kind));
       if (dActive !== dy) dActive.dispose();
-      tape.accumulate(x, dx);
     });
   }
   if (consume && (!recorded || kind === 'relu')) x.dispose();
+  return y;
+}
+
+function activate(x: Tensor, kind: Activation, rate: number, key: DropoutKey | null): Tensor {
+  if (key && kind === 'relu') return reluDropout(x, rate, key);
+  const active = activationRaw(x, kind);
+  if (!key) return active;
+  const y = dropoutRaw(active, rate, key);
+  active.dispose();
   return y;
 }

@@ -102,30 +102,49 @@ function kernelOf<T>(kernels: Record<Activation, T>, kind: Activation): T {
  * Philox4x32-10 block with counter (e >> 2, 0, 0, 0) and key (seed, counter). rate 0 keeps all, 1 drops all.
  */
 export function dropout(x: Tensor, rate: number, key: DropoutKey, residual?: Tensor): Tensor {
-  expectTensors('dropout', 'float32', { x, residual });
   if (residual) expectSameSize('dropout', 'x', x, 'residual', residual);
-  expectBetween('dropout', 'rate', rate, 0, 1);
-  expectWord('dropout', 'key.seed', key.seed);
-  expectWord('dropout', 'key.counter', key.counter);
+  const slots = dropoutSlots('dropout', x, rate, key, residual);
   if (rate === 0) return residual ? add(residual, x) : scale(x, 1);
   const out = x.engine.empty(x.shape);
-  const { seed, counter } = key;
-  const slots = {
-    x: x.pointer,
-    residual: residual?.pointer ?? 0,
-    out: out.pointer,
-    count: x.size,
-    seed,
-    counter,
-  };
-  const below = Math.ceil(rate * 2 ** 24) - 1;
-  x.engine.run('dropout', { ...slots, below, factor: 1 / (1 - rate) }, elementParts(x.size));
+  x.engine.run('dropout', { ...slots, out: out.pointer }, elementParts(x.size));
   return out;
 }
 
 /** Gradient of dropout for x: the same marks and factor on dy. The residual's gradient is dy itself. */
 export function dropoutBackward(dy: Tensor, rate: number, key: DropoutKey): Tensor {
   return dropout(dy, rate, key);
+}
+
+/** dropout(relu(x)) in one pass; the marks are those of `dropout`. */
+export function reluDropout(x: Tensor, rate: number, key: DropoutKey): Tensor {
+  const slots = dropoutSlots('reluDropout', x, rate, key);
+  const out = x.engine.empty(x.shape);
+  x.engine.run('reluDropout', { ...slots, out: out.pointer }, elementParts(x.size));
+  return out;
+}
+
+/**
+ * Gradient of reluDropout from its output y alone, without drawing again: y > 0 exactly where x was positive and kept.
+ * Needs rate < 1.
+ */
+export function reluDropoutBackward(dy: Tensor, y: Tensor, rate: number): Tensor {
+  expectTensors('reluDropoutBackward', 'float32', { dy, y });
+  expectSameSize('reluDropoutBackward', 'dy', dy, 'y', y);
+  expectBetween('reluDropoutBackward', 'rate', rate, 0, 1 - 2 ** -24);
+  const out = y.engine.empty(y.shape);
+  const slots = { y: y.pointer, dy: dy.pointer, out: out.pointer, count: y.size };
+  y.engine.run('reluDropoutBackward', { ...slots, factor: 1 / (1 - rate) }, elementParts(y.size));
+  return out;
+}
+
+function dropoutSlots(op: string, x: Tensor, rate: number, { seed, counter }: DropoutKey, residual?: Tensor) {
+  expectTensors(op, 'float32', { x, residual });
+  expectBetween(op, 'rate', rate, 0, 1);
+  expectWord(op, 'key.seed', seed);
+  expectWord(op, 'key.counter', counter);
+  const below = Math.ceil(rate * 2 ** 24) - 1;
+  const pointers = { x: x.pointer, residual: residual?.pointer ?? 0 };
+  return { ...pointers, count: x.size, seed, counter, below, factor: 1 / (1 - rate) };
 }
 
 /** target += t·(source − target): a running average. */

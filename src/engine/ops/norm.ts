@@ -37,25 +37,42 @@ export function layerNorm(
   return { y, mean, rstd };
 }
 
-/** Gradients of layerNorm: dx [R,C], dWeight [C], dBias [C]; mean and rstd as the forward gave them. */
+/**
+ * Gradients of layerNorm: dx [R,C], dWeight [C], dBias [C]; mean and rstd as the forward gave them.
+ * With `into`, dWeight and dBias are added to those tensors, which come back.
+ */
 export function layerNormBackward(
   dy: Tensor,
   x: Tensor,
   weight: Tensor,
   mean: Tensor,
   rstd: Tensor,
+  into?: { dWeight: Tensor; dBias: Tensor },
 ): { dx: Tensor; dWeight: Tensor; dBias: Tensor } {
   const [rows, columns] = rowsOf('layerNormBackward', x);
-  expectTensors('layerNormBackward', 'float32', { dy, x, weight, mean, rstd });
+  expectTensors('layerNormBackward', 'float32', {
+    dy,
+    x,
+    weight,
+    mean,
+    rstd,
+    'into.dWeight': into?.dWeight,
+    'into.dBias': into?.dBias,
+  });
   expectShape('layerNormBackward', 'dy', dy, x.shape);
   expectShape('layerNormBackward', 'weight', weight, [columns]);
+  if (into) {
+    expectShape('layerNormBackward', 'into.dWeight', into.dWeight, [columns]);
+    expectShape('layerNormBackward', 'into.dBias', into.dBias, [columns]);
+  }
   expectShape('layerNormBackward', 'mean', mean, [rows]);
   expectShape('layerNormBackward', 'rstd', rstd, [rows]);
   const { engine } = x;
   const { blockRows, blocks } = blocksOf(rows);
   const padded = Math.ceil(columns / 4) * 4;
   const dx = engine.empty(x.shape);
-  const [dWeight, dBias] = [engine.empty([columns]), engine.empty([columns])];
+  const dWeight = into?.dWeight ?? engine.empty([columns]);
+  const dBias = into?.dBias ?? engine.empty([columns]);
   const partial = engine.empty([blocks, 2 * padded]);
   const inputs = {
     dy: dy.pointer,
@@ -66,8 +83,8 @@ export function layerNormBackward(
   };
   const outputs = { dx: dx.pointer, partial: partial.pointer };
   engine.run('layerNormBackward', { ...inputs, ...outputs, rows, columns, blockRows, padded }, blocks);
-  reduce(partial, 0, 2 * padded, blocks, dWeight, false);
-  reduce(partial, padded, 2 * padded, blocks, dBias, false);
+  reduce(partial, 0, 2 * padded, blocks, dWeight, into !== undefined);
+  reduce(partial, padded, 2 * padded, blocks, dBias, into !== undefined);
   partial.dispose();
   return { dx, dWeight, dBias };
 }

@@ -63,7 +63,7 @@ export const KERNELS = {
   gemmPeak: { a: 'u', b: 'u', c: 'u', k: 'u', repeats: 'u' },
   // Attention: see attention-slots.ts, assembly/attention*.ts and engine/ops/attention.ts.
   ...ATTENTION_KERNELS,
-  // Layers, losses and the optimiser: see assembly/{elementwise,norm,embedding,loss,optimizer,philox}.ts and engine/ops.
+  // Layers, losses and the optimiser: see assembly/{elementwise,dropout,norm,embedding,loss,optimizer,philox}.ts and engine/ops.
   add: { x: 'u', y: 'u', out: 'u', count: 'u' },
   addInto: { target: 'u', source: 'u', count: 'u', factor: 'f' },
   scale: { x: 'u', out: 'u', count: 'u', factor: 'f' },
@@ -77,6 +77,17 @@ export const KERNELS = {
   geluBackward: { x: 'u', dy: 'u', out: 'u', count: 'u' },
   geluTanhBackward: { x: 'u', dy: 'u', out: 'u', count: 'u' },
   dropout: { x: 'u', residual: 'u', out: 'u', count: 'u', seed: 'u', counter: 'u', below: 'u', factor: 'f' },
+  reluDropout: {
+    x: 'u',
+    residual: 'u',
+    out: 'u',
+    count: 'u',
+    seed: 'u',
+    counter: 'u',
+    below: 'u',
+    factor: 'f',
+  },
+  reluDropoutBackward: { y: 'u', dy: 'u', out: 'u', count: 'u', factor: 'f' },
   layerNorm: {
     x: 'u',
     weight: 'u',

@@ -2,7 +2,6 @@
 // of the one loop, so each kernel is its own tight loop. Element i of the output depends on element i of the inputs only.
 import { loadLanes, storeLanes } from './lanes';
 import { exp4, normalTail4 } from './math';
-import { keepMask, philox4, philoxWord0, philoxWord1, philoxWord2, philoxWord3 } from './philox';
 import { argF, argU } from './runtime';
 import { fma4 } from './simd';
 
@@ -10,7 +9,7 @@ import { fma4 } from './simd';
 const CHUNK: u32 = 16384;
 
 const ADD = 0, ADD_SCALED = 1, SCALE = 2, LERP = 3;
-const RELU = 4, GELU = 5, GELU_TANH = 6, RELU_BACKWARD = 7, GELU_BACKWARD = 8, GELU_TANH_BACKWARD = 9;
+const RELU = 4, GELU = 5, GELU_TANH = 6, RELU_BACKWARD = 7, GELU_BACKWARD = 8, GELU_TANH_BACKWARD = 9, RELU_DROPOUT_BACKWARD = 10;
 
 /** φ(x), the normal density times √(2π): e^(−x²/2). */
 // @ts-ignore: decorator
@@ -52,6 +51,7 @@ const RELU = 4, GELU = 5, GELU_TANH = 6, RELU_BACKWARD = 7, GELU_BACKWARD = 8, G
   if (operation == GELU_TANH) return f32x4.mul(x, tanhGate4(x, f32x4.mul(x, x)));
   // Backward kinds: x is the forward input, y the gradient of the output.
   if (operation == RELU_BACKWARD) return v128.andnot(y, f32x4.le(x, f32x4.splat(0)));
+  if (operation == RELU_DROPOUT_BACKWARD) return v128.andnot(f32x4.mul(y, factor), f32x4.le(x, f32x4.splat(0)));
   if (operation == GELU_TANH_BACKWARD) return f32x4.mul(y, tanhGateSlope4(x));
   const bell = bell4(x);
   return f32x4.mul(y, fma4(f32x4.mul(x, f32x4.splat(0.398942280)), bell, normal4(x, bell)));
@@ -130,6 +130,11 @@ export function geluTanhBackward(args: usize, part: u32): void {
   binary(GELU_TANH_BACKWARD, args, part);
 }
 
+/** Gradient of dropout(relu(·)) from its output x, which is positive exactly where the input was kept and positive. */
+export function reluDropoutBackward(args: usize, part: u32): void {
+  elementwise(RELU_DROPOUT_BACKWARD, argU(args, 0), argU(args, 1), argU(args, 2), argU(args, 3), argF(args, 4), part);
+}
+
 /** Every 32-bit word of `x` = `bits`. Slots x, count, bits. */
 export function fill(args: usize, part: u32): void {
   const x = <usize>argU(args, 0), from = part * CHUNK, left = min(argU(args, 1) - from, CHUNK);
@@ -148,54 +153,4 @@ export function copy2d(args: usize, part: u32): void {
     for (const end = p + ((<usize>columns >> 2) << 4); p < end; p += 16, q += 16) v128.store(q, v128.load(p));
     if (columns & 3) storeLanes(q, loadLanes(p, columns & 3, 0), columns & 3);
   }
-}
-
-/**
- * out = residual + keep·factor·x with Philox keep marks (see philox.ts); residual 0 means none.
- * Slots x, residual, out, count, seed, counter, below, factor. Dropped elements are selected away: their NaN leaves no trace.
- */
-export function dropout(args: usize, part: u32): void {
-  const residual = <usize>argU(args, 1), from = part * CHUNK, left = min(argU(args, 3) - from, CHUNK);
-  const below = i32x4.splat(argU(args, 6)), factor = f32x4.splat(argF(args, 7)), offset = <usize>from << 2;
-  let x = <usize>argU(args, 0) + offset, r = residual + offset, out = <usize>argU(args, 2) + offset;
-  let block = i32x4.add(i32x4.splat(from >> 2), i32x4(0, 1, 2, 3));
-  const zero = i32x4.splat(0);
-  for (let done: u32 = 0; done < left; done += 16) {
-    philox4(block, zero, zero, zero, argU(args, 4), argU(args, 5));
-    block = i32x4.add(block, i32x4.splat(4));
-    // Lanes are blocks: transpose, so that each vector holds the four words of one block.
-    const a = v128.shuffle<i32>(philoxWord0, philoxWord1, 0, 4, 1, 5), b = v128.shuffle<i32>(philoxWord2, philoxWord3, 0, 4, 1, 5);
-    const c = v128.shuffle<i32>(philoxWord0, philoxWord1, 2, 6, 3, 7), d = v128.shuffle<i32>(philoxWord2, philoxWord3, 2, 6, 3, 7);
-    const keep0 = keepMask(v128.shuffle<i64>(a, b, 0, 2), below), keep1 = keepMask(v128.shuffle<i64>(a, b, 1, 3), below);
-    const keep2 = keepMask(v128.shuffle<i64>(c, d, 0, 2), below), keep3 = keepMask(v128.shuffle<i64>(c, d, 1, 3), below);
-    if (left - done >= 16) {
-      dropFour(x, r, out, residual != 0, keep0, factor);
-      dropFour(x + 16, r + 16, out + 16, residual != 0, keep1, factor);
-      dropFour(x + 32, r + 32, out + 32, residual != 0, keep2, factor);
-      dropFour(x + 48, r + 48, out + 48, residual != 0, keep3, factor);
-    } else {
-      dropSome(x, r, out, residual != 0, keep0, factor, left - done);
-      if (left - done > 4) dropSome(x + 16, r + 16, out + 16, residual != 0, keep1, factor, left - done - 4);
-      if (left - done > 8) dropSome(x + 32, r + 32, out + 32, residual != 0, keep2, factor, left - done - 8);
-      if (left - done > 12) dropSome(x + 48, r + 48, out + 48, residual != 0, keep3, factor, left - done - 12);
-    }
-    x += 64;
-    r += 64;
-    out += 64;
-  }
-}
-
-// @ts-ignore: decorator
-@inline function dropFour(x: usize, r: usize, out: usize, added: bool, keep: v128, factor: v128): void {
-  const kept = v128.and(f32x4.mul(v128.load(x), factor), keep);
-  v128.store(out, added ? f32x4.add(v128.load(r), kept) : kept);
-}
-
-function dropSome(x: usize, r: usize, out: usize, added: bool, keep: v128, factor: v128, count: u32): void {
-  if (count >= 4) {
-    dropFour(x, r, out, added, keep, factor);
-    return;
-  }
-  const kept = v128.and(f32x4.mul(loadLanes(x, count, 0), factor), keep);
-  storeLanes(out, added ? f32x4.add(loadLanes(r, count, 0), kept) : kept, count);
 }

@@ -2,11 +2,11 @@
 
 export { attentionForward, attentionWeights } from './attention';
 export { attentionBackward, attentionDelta, attentionSinks } from './attention-backward';
+export { dropout, reluDropout } from './dropout';
 export {
   add,
   addInto,
   copy2d,
-  dropout,
   fill,
   gelu,
   geluBackward,
@@ -15,6 +15,7 @@ export {
   lerpInto,
   relu,
   reluBackward,
+  reluDropoutBackward,
   scale,
 } from './elementwise';
 export { embedding, embeddingBackward } from './embedding';
