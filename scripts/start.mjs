@@ -10,6 +10,8 @@ const sentences = [
 const main = fileURLToPath(new URL('../dist/cli/main.js', import.meta.url));
 const { status, error } = spawnSync(process.execPath, [main, 'translate', ...sentences], {
   stdio: 'inherit',
+  // The picture is the point: full colour wherever this runs, unless it is refused.
+  env: 'NO_COLOR' in process.env ? process.env : { ...process.env, FORCE_COLOR: '3' },
 });
 if (error) throw error;
 process.exitCode = status ?? 1;

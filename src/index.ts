@@ -19,3 +19,4 @@ export {
 export type { DType, TypedArrayOf } from './tensor/dtype.js';
 export * from './tensor/errors.js';
 export type { HostTensor, TensorLike } from './tensor/host.js';
+export { parseSafetensors, type SafetensorsFile, serializeSafetensors } from './tensor/safetensors.js';

@@ -59,9 +59,11 @@ export function parseModelConfig(text: string): ModelConfig {
   }
   if (typeof json !== 'object' || json === null || Array.isArray(json)) fail('expected a JSON object');
   const given = json as Record<string, unknown>;
-  if (given.format !== MODEL_FORMAT) fail(`format: expected "${MODEL_FORMAT}", got ${describe(given.format)}`);
+  if (given.format !== MODEL_FORMAT)
+    fail(`format: expected "${MODEL_FORMAT}", got ${describe(given.format)}`);
   const { version } = given;
-  if (typeof version !== 'number' || !(version >= 1)) fail(`version: expected a number, got ${describe(version)}`);
+  if (typeof version !== 'number' || !(version >= 1))
+    fail(`version: expected a number, got ${describe(version)}`);
   if (Math.floor(version) > MODEL_VERSION) {
     fail(`version ${version} is newer than this program's ${MODEL_VERSION}: update fovea to read it`);
   }
@@ -79,13 +81,17 @@ function readFields(given: Record<string, unknown>): ModelConfig {
     }
     return value;
   };
-  const numbers = Object.fromEntries(Object.entries(LIMITS).map(([name, limits]) => [name, whole(name, limits)]));
+  const numbers = Object.fromEntries(
+    Object.entries(LIMITS).map(([name, limits]) => [name, whole(name, limits)]),
+  );
   const { vocabulary, width, heads } = numbers;
   if (width % heads !== 0 || width % 2 !== 0) {
     fail(`width: expected an even multiple of the ${heads} heads, got ${width}`);
   }
   if (width / heads > 512) fail(`width: expected heads of at most 512, got ${width / heads}`);
-  const marks = Object.fromEntries(['pad', 'start', 'end'].map((name) => [name, whole(name, [0, vocabulary - 1])]));
+  const marks = Object.fromEntries(
+    ['pad', 'start', 'end'].map((name) => [name, whole(name, [0, vocabulary - 1])]),
+  );
   const { activation, normEps } = given;
   if (activation !== 'relu' && activation !== 'gelu') {
     fail(`activation: expected "relu" or "gelu", got ${describe(activation)}`);
@@ -95,11 +101,18 @@ function readFields(given: Record<string, unknown>): ModelConfig {
   }
   const text = (name: string) => {
     const value = given[name];
-    if (value !== undefined && typeof value !== 'string') fail(`${name}: expected a string, got ${describe(value)}`);
+    if (value !== undefined && typeof value !== 'string')
+      fail(`${name}: expected a string, got ${describe(value)}`);
     return value as string | undefined;
   };
   return {
-    ...numbers, ...marks, activation, normEps, task: text('task'), source: text('source'), target: text('target'),
+    ...numbers,
+    ...marks,
+    activation,
+    normEps,
+    task: text('task'),
+    source: text('source'),
+    target: text('target'),
   } as ModelConfig;
 }
 

@@ -9,7 +9,8 @@ export function fetchFolder(address: string): FileReader {
   return async (name) => {
     const url = new URL(name, base);
     const response = await fetch(url);
-    if (!response.ok) throw new FileFormatError(`model ${address}: ${name} gives HTTP status ${response.status}`);
+    if (!response.ok)
+      throw new FileFormatError(`model ${address}: ${name} gives HTTP status ${response.status}`);
     return new Uint8Array(await response.arrayBuffer());
   };
 }

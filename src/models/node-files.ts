@@ -4,7 +4,8 @@ import { basename, dirname, join } from 'node:path';
 import { FileFormatError } from '../tensor/errors.js';
 import { CONFIG_FILE, type FileReader, TOKENIZER_FILE, WEIGHTS_FILE } from './files.js';
 
-const isMissing = (error: unknown) => ['ENOENT', 'ENOTDIR'].includes((error as NodeJS.ErrnoException).code ?? '');
+const isMissing = (error: unknown) =>
+  ['ENOENT', 'ENOTDIR'].includes((error as NodeJS.ErrnoException).code ?? '');
 
 /** Reads the files of a model folder. */
 export function folderReader(folder: string): FileReader {
@@ -33,7 +34,11 @@ let counter = 0;
  * old bytes or all of the new. The old file lives on as `previous`, if that is named: killed between the two renames
  * leaves that one alone. A failed write removes the temporary file and leaves all else as it was.
  */
-export async function writeAtomically(path: string, data: Uint8Array | string, previous?: string): Promise<void> {
+export async function writeAtomically(
+  path: string,
+  data: Uint8Array | string,
+  previous?: string,
+): Promise<void> {
   const temporary = `${path}.${process.pid}-${counter++}${TEMPORARY}`;
   try {
     const file = await open(temporary, 'w');

@@ -49,13 +49,25 @@ export class Seq2Seq extends Module {
     this.#dropout = rate;
     const { vocabulary, width, heads, feedForward, activation, normEps, maximumLength } = config;
     const stack = {
-      embedDim: width, heads, feedForwardDim: feedForward, dropout: rate, activation, eps: normEps,
-      normFirst: true, finalNorm: true,
+      embedDim: width,
+      heads,
+      feedForwardDim: feedForward,
+      dropout: rate,
+      activation,
+      eps: normEps,
+      normFirst: true,
+      finalNorm: true,
     };
     const scale = Math.sqrt(width);
     this.embedding = this.child('embedding', new Embedding(engine, vocabulary, width, null, { scale }));
-    this.encoder = this.child('encoder', new Encoder(engine, { ...stack, layers: config.encoderLayers }, random));
-    this.decoder = this.child('decoder', new Decoder(engine, { ...stack, layers: config.decoderLayers }, random));
+    this.encoder = this.child(
+      'encoder',
+      new Encoder(engine, { ...stack, layers: config.encoderLayers }, random),
+    );
+    this.decoder = this.child(
+      'decoder',
+      new Decoder(engine, { ...stack, layers: config.decoderLayers }, random),
+    );
     this.#positions = new SinusoidalPositions(engine, maximumLength, width);
     if (random) this.#initialise(random);
   }
@@ -123,14 +135,19 @@ export class Seq2Seq extends Module {
     const { engine } = this;
     const most = Math.min(capacity, this.config.maximumLength);
     return engine.scope(() => {
-      const sequences = packSequences(engine, sources.map((s) => s.length));
+      const sequences = packSequences(
+        engine,
+        sources.map((s) => s.length),
+      );
       const ids = new Int32Array(sequences.total);
       let at = 0;
       for (const source of sources) {
         ids.set(source, at);
         at += source.length;
       }
-      const memory = this.encoder.forward(null, this.#embedSequences(null, ids, sequences), { packed: sequences });
+      const memory = this.encoder.forward(null, this.#embedSequences(null, ids, sequences), {
+        packed: sequences,
+      });
       const state = new DecodingState(this.decoder, memory, sequences, { beam, capacity: most });
       return new Seq2SeqDecoding(this, state, (ids, position) =>
         this.#embed(null, ids, new Int32Array(ids.length).fill(position)),
@@ -150,7 +167,9 @@ export class Seq2Seq extends Module {
     if (T === 0 || S === 0) return result;
     const targetIn = Int32Array.from({ length: T }, (_, i) => (i === 0 ? start : targetIds[i - 1]));
     const batch = {
-      source: Int32Array.from(sourceIds), sourceOffsets: Int32Array.of(0, S), targetIn,
+      source: Int32Array.from(sourceIds),
+      sourceOffsets: Int32Array.of(0, S),
+      targetIn,
       targetOffsets: Int32Array.of(0, T),
     };
     const tiles = this.engine.scope(() => {
@@ -203,7 +222,8 @@ export class Seq2SeqDecoding {
 
   /** The last token of every row, ids [rows] → log-probabilities of the next, row-major [rows, vocabulary]. */
   async step(ids: Int32Array): Promise<Float32Array> {
-    if (ids.length !== this.rows) throw new ShapeError(`decoding: ids has ${ids.length} rows, expected ${this.rows}`);
+    if (ids.length !== this.rows)
+      throw new ShapeError(`decoding: ids has ${ids.length} rows, expected ${this.rows}`);
     const scores = this.#model.engine.scope(() => {
       const y = this.#state.step(this.#embed(ids, this.#state.position));
       return logSoftmax(null, linear(null, y, this.#model.embedding.weight));

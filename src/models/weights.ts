@@ -27,7 +27,8 @@ export function parseWeights(
   const fail = (message: string): never => {
     throw new FileFormatError(`model.safetensors: ${message}`);
   };
-  for (const name of tensors.keys()) if (!expected.has(name)) fail(`unexpected tensor ${JSON.stringify(name)}`);
+  for (const name of tensors.keys())
+    if (!expected.has(name)) fail(`unexpected tensor ${JSON.stringify(name)}`);
   const out = new Map<string, HostParameter>();
   for (const [name, shape] of expected) {
     const found = tensors.get(name);
@@ -52,21 +53,28 @@ function checkFinite(name: string, data: Float32Array): void {
   for (let i = 0; i < data.length; i++) sum += data[i] - data[i];
   if (sum === 0) return;
   const at = data.findIndex((x) => !Number.isFinite(x));
-  throw new FileFormatError(`model.safetensors: tensor ${name}: expected finite weights, got ${data[at]} at ${at}`);
+  throw new FileFormatError(
+    `model.safetensors: tensor ${name}: expected finite weights, got ${data[at]} at ${at}`,
+  );
 }
 
 /**
  * The bytes of a model.safetensors.
  * @throws LimitError where a weight is not finite, or over float16's range if that is asked for.
  */
-export function serializeWeights(parameters: ReadonlyMap<string, HostParameter>, dtype: WeightDType): Uint8Array {
+export function serializeWeights(
+  parameters: ReadonlyMap<string, HostParameter>,
+  dtype: WeightDType,
+): Uint8Array {
   return serializeSafetensors(
     Array.from(parameters, ([name, { shape, data }]) => {
       const largest = dtype === 'float16' ? HALF_MAX : FLOAT_MAX;
       const at = data.findIndex((x) => !(Math.abs(x) <= largest));
       if (at >= 0) {
         const range = dtype === 'float16' ? `float16's range of ±${HALF_MAX}` : 'the finite numbers';
-        throw new LimitError(`model.safetensors: tensor ${name}: weight ${data[at]} at ${at} is outside ${range}`);
+        throw new LimitError(
+          `model.safetensors: tensor ${name}: weight ${data[at]} at ${at} is outside ${range}`,
+        );
       }
       if (dtype === 'float32') return [name, { dtype, shape, data }] as const;
       return [name, { dtype, shape, data: float32ToHalf(data) }] as const;

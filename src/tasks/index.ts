@@ -2,7 +2,15 @@
 export type { ModelConfig } from '../models/config.js';
 export type { FileReader, LoadedModel } from '../models/files.js';
 export type { CrossAttention, Seq2Seq } from '../models/seq2seq.js';
-export type { Encoding, Tokenizer } from '../text/index.js';
+export {
+  type BpeOptions,
+  cleanSentence,
+  type Encoding,
+  loadTokenizer,
+  type Tokenizer,
+  type TokenizerFile,
+  trainBpe,
+} from '../text/index.js';
 export { type BeamOptions, beamSearch, type Hypothesis, type Steps } from './beam.js';
 export { type BleuScore, bleu, tokenize13a } from './bleu.js';
 export { type ChrfOptions, type ChrfScore, chrf } from './chrf.js';

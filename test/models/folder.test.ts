@@ -16,7 +16,10 @@ import { toHalf } from '../../dist/tensor/half.js';
 import { parseSafetensors, serializeSafetensors } from '../../dist/tensor/safetensors.js';
 import { loadTokenizer, trainBpe } from '../../dist/text/index.js';
 
-const tokenizer = trainBpe(['a small cat', 'un petit chat'], { vocabularySize: 300, minimumCharacterCount: 1 });
+const tokenizer = trainBpe(['a small cat', 'un petit chat'], {
+  vocabularySize: 300,
+  minimumCharacterCount: 1,
+});
 const config: ModelConfig = {
   task: 'translation',
   source: 'en',
@@ -96,11 +99,15 @@ test.each<['float16' | 'float32', number]>([
   const error = await modelFiles(model, config, dtype).catch((e) => e);
   tensor.write(held);
   expect(error).toBeInstanceOf(LimitError);
-  expect(error.message).toMatch(/^model\.safetensors: tensor encoder\.norm\.weight: weight \S+ at 3 is outside /);
+  expect(error.message).toMatch(
+    /^model\.safetensors: tensor encoder\.norm\.weight: weight \S+ at 3 is outside /,
+  );
 });
 
 /** The safetensors file with its header changed; the tensors' bytes stay. */
-function withHeader(change: (header: Record<string, { shape: number[]; data_offsets: number[] }>) => void): Uint8Array {
+function withHeader(
+  change: (header: Record<string, { shape: number[]; data_offsets: number[] }>) => void,
+): Uint8Array {
   const bytes = files.get('model.safetensors')!;
   const length = new DataView(bytes.buffer, bytes.byteOffset).getUint32(0, true);
   const header = JSON.parse(new TextDecoder().decode(bytes.subarray(8, 8 + length)));
@@ -122,13 +129,18 @@ function withTensors(change: (tensors: ReturnType<typeof parseSafetensors>['tens
 const NAME = 'decoder.norm.bias';
 const set = (data: Float32Array | Uint16Array, dtype: 'float32' | 'float16' | 'bfloat16') =>
   withTensors((t) => t.set(NAME, { dtype, shape: [8], data }));
-const zeros = (at: number, value: number) => Float32Array.from({ length: 8 }, (_, i) => (i === at ? value : 0));
+const zeros = (at: number, value: number) =>
+  Float32Array.from({ length: 8 }, (_, i) => (i === at ? value : 0));
 
 describe('what is wrong is a FileFormatError of one line', () => {
   const weights: [string, () => Uint8Array, RegExp][] = [
     ['an empty file', () => new Uint8Array(0), /got a file of 0 bytes/],
     ['truncated', () => files.get('model.safetensors')!.subarray(0, -7), /within \d+ bytes of data/],
-    ['truncated in its header', () => files.get('model.safetensors')!.subarray(0, 50), /beyond the file of 50 bytes/],
+    [
+      'truncated in its header',
+      () => files.get('model.safetensors')!.subarray(0, 50),
+      /beyond the file of 50 bytes/,
+    ],
     ['too long', () => Uint8Array.of(...files.get('model.safetensors')!, 0), /bytes of tensor data, got/],
     [
       'an offset beyond the file',
@@ -141,8 +153,16 @@ describe('what is wrong is a FileFormatError of one line', () => {
       /expected its bytes to start at \d+, got/,
     ],
     ['a huge shape', () => withHeader((h) => (h[NAME].shape = [2 ** 40])), /decoder\.norm\.bias/],
-    ['shapes whose product overflows', () => withHeader((h) => (h[NAME].shape = [2 ** 30, 2 ** 30])), /decoder\.norm\.bias/],
-    ['a tensor too few', () => withTensors((t) => t.delete(NAME)), /expected a tensor decoder\.norm\.bias \[8\], found none/],
+    [
+      'shapes whose product overflows',
+      () => withHeader((h) => (h[NAME].shape = [2 ** 30, 2 ** 30])),
+      /decoder\.norm\.bias/,
+    ],
+    [
+      'a tensor too few',
+      () => withTensors((t) => t.delete(NAME)),
+      /expected a tensor decoder\.norm\.bias \[8\], found none/,
+    ],
     [
       'a tensor too many',
       () => withTensors((t) => t.set('more', { dtype: 'float32', shape: [1], data: new Float32Array(1) })),
@@ -154,8 +174,16 @@ describe('what is wrong is a FileFormatError of one line', () => {
       /decoder\.norm\.bias: expected shape \[8\], got \[2, 4\]/,
     ],
     ['another dtype', () => set(new Uint16Array(8), 'bfloat16'), /expected float32 or float16, got bfloat16/],
-    ['a NaN weight', () => set(zeros(5, Number.NaN), 'float32'), /decoder\.norm\.bias: expected finite weights, got NaN at 5/],
-    ['an infinite weight', () => set(zeros(0, -Infinity), 'float32'), /expected finite weights, got -Infinity at 0/],
+    [
+      'a NaN weight',
+      () => set(zeros(5, Number.NaN), 'float32'),
+      /decoder\.norm\.bias: expected finite weights, got NaN at 5/,
+    ],
+    [
+      'an infinite weight',
+      () => set(zeros(0, -Infinity), 'float32'),
+      /expected finite weights, got -Infinity at 0/,
+    ],
     [
       'an infinite half',
       () => set(Uint16Array.from(zeros(2, 1e9), toHalf), 'float16'),
@@ -164,7 +192,11 @@ describe('what is wrong is a FileFormatError of one line', () => {
   ];
   const configs: [string, object, RegExp][] = [
     ['another format', { format: 'x' }, /^config\.json: format: expected "fovea-model", got "x"/],
-    ['a newer major version', { version: 2 }, /^config\.json: version 2 is newer than this program's 1: update fovea/],
+    [
+      'a newer major version',
+      { version: 2 },
+      /^config\.json: version 2 is newer than this program's 1: update fovea/,
+    ],
     ['another architecture', { architecture: 'gpt' }, /architecture: expected "seq2seq"/],
     ['a huge width', { width: 1e9 }, /width: expected a whole number from 2 to 8192, got 1000000000/],
     ['heads that do not divide', { heads: 3 }, /width: expected an even multiple of the 3 heads, got 8/],
@@ -172,7 +204,11 @@ describe('what is wrong is a FileFormatError of one line', () => {
     ['another activation', { activation: 'tanh' }, /activation: expected "relu" or "gelu"/],
     ['a missing field', { feedForward: undefined }, /feedForward: expected .*, got nothing/],
     ['a negative epsilon', { normEps: -1 }, /normEps: expected a number between 0 and 1/],
-    ['a vocabulary that is not the tokenizer\'s', { vocabulary: 999 }, /^tokenizer\.json: expected the 999 tokens/],
+    [
+      "a vocabulary that is not the tokenizer's",
+      { vocabulary: 999 },
+      /^tokenizer\.json: expected the 999 tokens/,
+    ],
     ['more layers than the file has', { decoderLayers: 3 }, /expected a tensor decoder\.layers\.2/],
   ];
   const expectLine = async (change: [string, Uint8Array], message: RegExp) => {
@@ -183,7 +219,9 @@ describe('what is wrong is a FileFormatError of one line', () => {
     expect(error.message).not.toContain('\n');
     expect(engine.memory.tensors).toBe(before);
   };
-  test.each(weights)('model.safetensors: %s', (_, make, message) => expectLine(['model.safetensors', make()], message));
+  test.each(weights)('model.safetensors: %s', (_, make, message) =>
+    expectLine(['model.safetensors', make()], message),
+  );
   test.each(configs)('config.json: %s', (_, change, message) => {
     const json = { ...JSON.parse(new TextDecoder().decode(files.get('config.json'))), ...change };
     return expectLine(['config.json', text(json)], message);
@@ -200,9 +238,12 @@ describe('what is wrong is a FileFormatError of one line', () => {
     const folder = await mkdtemp(join(tmpdir(), 'fovea-model-'));
     for (const [name, bytes] of files) await writeFile(join(folder, name), bytes);
     (await loadModel(engine, folderReader(folder))).model.dispose();
-    const fail = async (path: string) => (await loadModel(engine, folderReader(path)).catch((e) => e)) as Error;
+    const fail = async (path: string) =>
+      (await loadModel(engine, folderReader(path)).catch((e) => e)) as Error;
     expect((await fail(join(folder, 'no'))).message).toMatch(/no: expected a folder with .*, found nothing$/);
-    expect((await fail(join(folder, 'config.json'))).message).toMatch(/expected a folder with .*, found a file$/);
+    expect((await fail(join(folder, 'config.json'))).message).toMatch(
+      /expected a folder with .*, found a file$/,
+    );
     await rm(join(folder, 'model.safetensors'));
     const error = await fail(folder);
     expect(error).toBeInstanceOf(FileFormatError);

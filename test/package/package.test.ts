@@ -21,7 +21,8 @@ describe('the packed package', () => {
     const other = made.files
       .map(({ path }) => path)
       .filter(
-        (path) => !/^(dist|models)\/|^(package\.json|LICENSE|README(\.ko)?\.md|CHANGELOG\.md)$/.test(path),
+        (path) =>
+          !/^(dist|models|configs)\/|^(package\.json|LICENSE|README(\.ko)?\.md|CHANGELOG\.md)$/.test(path),
       );
     expect(other).toEqual([]);
     const paths = made.files.map(({ path }) => path);

@@ -12,9 +12,8 @@
 import { argU } from './runtime';
 import { fma4 } from './simd';
 import { expScore, expScore4 } from './attention-math';
-import {
-  CELLS, CHUNK_CELLS, GROUP, clearRows, copyRows, keyProduct, packRows, rowProduct, scoreTile, stageRows, stagedStride,
-} from './attention-products';
+import { CELLS, CHUNK_CELLS, GROUP, keyProduct, packRows, rowProduct, scoreTile } from './attention-products';
+import { clearRows, copyRows, stageRows, stagedStride } from './attention-rows';
 import { dropoutCells, packScale, scoreCells } from './attention-cells';
 import {
   address, B, CHUNK, D, Dv, H, Hkv, Lk, Lq, SHARED_SLOTS, TILE, batch, bias, boundRows, cells, decode, dropMode, firstKey,

@@ -9,7 +9,8 @@
 // An empty row has rowMax −∞ and rowSum 0, or the sink and 1.
 import { argU } from './runtime';
 import { expScore, expScore4, logScore4 } from './attention-math';
-import { CELLS, GROUP, clearRows, packRows, rowProduct, stageRows, stagedStride, writeRow } from './attention-products';
+import { CELLS, GROUP, packRows, rowProduct } from './attention-products';
+import { clearRows, stageRows, stagedStride, writeRow } from './attention-rows';
 import { dropoutCells, packScale, scoreCells } from './attention-cells';
 import {
   address, B, CHUNK, D, Dv, H, LOWEST, Lq, SHARED_SLOTS, TILE, batch, boundRows, cells, decode, dropMode, firstKey, head, keepCells,
