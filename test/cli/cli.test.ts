@@ -1,6 +1,6 @@
 // The command line, driven as a process.
 import { type ChildProcess, spawn } from 'node:child_process';
-import { cp, mkdtemp, readFile, rm, truncate, writeFile } from 'node:fs/promises';
+import { cp, mkdtemp, open, readFile, rm, truncate, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -217,6 +217,22 @@ describe('translate', () => {
     child.stdout!.once('data', () => child.stdout!.destroy());
     expect(await done).toMatchObject({ code: 0, err: '' });
   });
+  test.skipIf(process.platform !== 'linux')(
+    'a full disk under standard output: one line, exit 1 (Linux)',
+    async () => {
+      const full = await open('/dev/full', 'w');
+      const child = spawn(process.execPath, [main, 'translate', '--model', model, SENTENCES[0]], {
+        stdio: ['ignore', full.fd, 'pipe'],
+      });
+      let err = '';
+      child.stderr!.setEncoding('utf8').on('data', (text) => {
+        err += text;
+      });
+      const code = await new Promise((resolve) => child.on('close', resolve));
+      await full.close();
+      expect({ code, err }).toEqual({ code: 1, err: 'fovea: no space left on the disk\n' });
+    },
+  );
   test('Ctrl-C ends it', async () => {
     const child = start(['translate', '--model', model]);
     const done = outcome(child);
