@@ -1,6 +1,7 @@
 // Sentence pairs as token ids, flat, as batches are cut from.
 import { END, type Tokenizer } from '../text/index.js';
 import type { EncodedPairs } from '../train/index.js';
+import type { ParallelLine } from './parallel-text.js';
 
 /** Pairs as ids; those with a side over the longest length are left out and counted. */
 export function encodePairs(
@@ -23,6 +24,16 @@ export function encodePairs(
   const [sourceIds, sourceStarts] = flatten(sources);
   const [targetIds, targetStarts] = flatten(targets);
   return { pairs: { count: sources.length, sourceIds, sourceStarts, targetIds, targetStarts }, left };
+}
+
+/** The lines whose sides all fit the longest length, end mark included. */
+export function fittingLines(
+  lines: readonly ParallelLine[],
+  tokenizer: Tokenizer,
+  maximumLength: number,
+): ParallelLine[] {
+  const fits = (text: string) => tokenizer.encodeIds(text).length + 1 <= maximumLength;
+  return lines.filter(({ source, references }) => fits(source) && references.every(fits));
 }
 
 function flatten(lists: readonly Int32Array[]): [ids: Int32Array, starts: Int32Array] {

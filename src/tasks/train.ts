@@ -26,7 +26,7 @@ import {
   type TrainingState,
   WeightAverage,
 } from '../train/index.js';
-import { encodePairs } from './encode-pairs.js';
+import { encodePairs, fittingLines } from './encode-pairs.js';
 import { allPairs, type ParallelLine, parseParallelText } from './parallel-text.js';
 import { ignoreMissing, RunFolder } from './run-folder.js';
 import { parseTrainConfig, type TrainConfig } from './train-config.js';
@@ -146,7 +146,7 @@ class TrainRun {
     const trainBytes = await readFile(this.#path(data.train));
     const validBytes = await readFile(this.#path(data.valid));
     const text = allPairs(parseParallelText(data.train, trainBytes));
-    const valid = parseParallelText(data.valid, validBytes);
+    const allValid = parseParallelText(data.valid, validBytes);
     const tokenizerText = await this.#tokenizer(text);
     const tokenizer = loadTokenizer(tokenizerText);
     const { pairs, left } = encodePairs(text, tokenizer, model.maximumLength);
@@ -155,6 +155,14 @@ class TrainRun {
         `${data.train}: every pair is over model.maximumLength, ${model.maximumLength} tokens`,
       );
     if (left > 0) this.#say(`left out ${left} pairs over ${model.maximumLength} tokens`, 'warning');
+    const valid = fittingLines(allValid, tokenizer, model.maximumLength);
+    if (valid.length === 0)
+      throw new OptionError(
+        `${data.valid}: every line is over model.maximumLength, ${model.maximumLength} tokens`,
+      );
+    const long = allValid.length - valid.length;
+    if (long > 0)
+      this.#say(`left out ${long} lines of ${data.valid} over ${model.maximumLength} tokens`, 'warning');
     const identity: RunIdentity = {
       config: sha256(JSON.stringify(whatMatters(config))),
       data: sha256(trainBytes, validBytes),

@@ -1,5 +1,6 @@
 // Validation of a translation model: loss per target token in nats (no smoothing, no dropout), and greedy BLEU.
 import type { Seq2Seq } from '../models/seq2seq.js';
+import { OptionError } from '../tensor/errors.js';
 import type { Tokenizer } from '../text/index.js';
 import { type EncodedPairs, packBatch, planEpoch } from '../train/index.js';
 import { bleu } from './bleu.js';
@@ -20,6 +21,7 @@ export type ValidationScores = {
   lossAll: number;
 };
 
+/** Scores a model; every line must fit its longest length (see fittingLines). */
 export async function validate(
   model: Seq2Seq,
   tokenizer: Tokenizer,
@@ -40,13 +42,18 @@ export async function validate(
   return { score, bleu: score, loss, lossAll };
 }
 
-/** Mean cross-entropy per target token of all pairs. */
+/**
+ * Mean cross-entropy per target token of all pairs.
+ * @throws OptionError where there is no pair.
+ */
 export async function meanLoss(
   model: Seq2Seq,
   pairs: EncodedPairs,
   start: number,
   end: number,
 ): Promise<number> {
+  if (pairs.count === 0)
+    throw new OptionError('loss: expected at least one pair that fits the model, got none');
   const { engine } = model;
   let sum = 0;
   let tokens = 0;

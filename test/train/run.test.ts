@@ -221,6 +221,35 @@ describe('a run that starts from another', () => {
   });
 });
 
+describe('validation text over the longest length', () => {
+  const scores = async (path: string) => {
+    const log = (await readFile(outputOf(path, 'log.jsonl'), 'utf8')).trim().split('\n');
+    return log.map((line) => JSON.parse(line).scores).filter((x) => x !== undefined);
+  };
+  const long = `I see ${'the red house and '.repeat(60)}you.`;
+
+  test('in part: left out with a warning, and the scores are those without', async () => {
+    const path = await makeRun();
+    const valid = await readFile(join(path, '../valid.tsv'), 'utf8');
+    await writeFile(join(path, '../valid.tsv'), `${long}\tOui.\n${valid}Yes.\t${long}\n`);
+    const said: string[] = [];
+    await train(path, { onEvent: (e) => 'text' in e && said.push(e.text) });
+    expect(said).toContain('left out 2 lines of valid.tsv over 128 tokens');
+    expect(await scores(path)).toHaveLength(2);
+    expect(await scores(path)).toEqual(await scores(whole.path));
+  });
+
+  test('all of it: OptionError before the first step', async () => {
+    const path = await makeRun();
+    await writeFile(join(path, '../valid.tsv'), `${long}\tOui.\n`);
+    const types: string[] = [];
+    const error = await train(path, { onEvent: (e) => types.push(e.type) }).catch((e) => e);
+    expect(error).toBeInstanceOf(OptionError);
+    expect(error.message).toMatch(/^valid\.tsv: every line is over model\.maximumLength, 128 tokens/);
+    expect(types).not.toContain('step');
+  });
+});
+
 describe('files that cannot be read or written', () => {
   test('a wrong number of columns: FileFormatError with file and line', async () => {
     const path = await makeRun();
