@@ -125,12 +125,12 @@ class TrainRun {
     const { engine, restart } = this.#o;
     const { seed, dropout, optimizer, averaging } = this.#config;
     await this.#folder.prepare();
-    const material = await this.#material();
+    const found = restart ? null : await this.#folder.findCheckpoint();
+    const material = await this.#material(found !== null);
     const { modelConfig, pairs } = material;
     const model = this.#own(new Seq2Seq(engine, modelConfig, { random: new Random(seed), dropout }));
     const adam = this.#own(new Adam(model.parameters(), optimizer));
     const average = averaging ? this.#own(new WeightAverage(adam.parameters, averaging)) : undefined;
-    const found = restart ? null : await this.#folder.findCheckpoint();
     const state = found
       ? this.#resume(found, material.identity, { adam, average })
       : await this.#begin(model, adam);
@@ -140,14 +140,14 @@ class TrainRun {
     return { state: end, best: this.#folder.best, parameters: model.parameterCount };
   }
 
-  async #material(): Promise<Material> {
+  async #material(goesOn: boolean): Promise<Material> {
     const config = this.#config;
     const { data, model } = config;
     const trainBytes = await readFile(this.#path(data.train));
     const validBytes = await readFile(this.#path(data.valid));
     const text = allPairs(parseParallelText(data.train, trainBytes));
     const allValid = parseParallelText(data.valid, validBytes);
-    const tokenizerText = await this.#tokenizer(text);
+    const tokenizerText = await this.#tokenizer(text, goesOn);
     const tokenizer = loadTokenizer(tokenizerText);
     const { pairs, left } = encodePairs(text, tokenizer, model.maximumLength);
     if (pairs.count === 0)
@@ -179,11 +179,14 @@ class TrainRun {
     };
   }
 
-  /** The configuration's tokenizer.json, or the output folder's, or that of `init`, or one trained now. */
-  async #tokenizer(pairs: readonly (readonly [string, string])[]): Promise<string> {
+  /**
+   * The configuration's tokenizer.json; or the output folder's, if a run goes on there (one without a checkpoint may
+   * be another configuration's); or that of `init`; or one trained now.
+   */
+  async #tokenizer(pairs: readonly (readonly [string, string])[], goesOn: boolean): Promise<string> {
     const { path, vocabulary } = this.#config.tokenizer;
     if (path) return readFile(this.#path(path), 'utf8');
-    const own = this.#o.restart ? null : await this.#folder.readTokenizer();
+    const own = goesOn ? await this.#folder.readTokenizer() : null;
     if (own !== null) return own;
     let text = (await this.#init?.readTokenizer()) ?? null;
     if (text === null) {

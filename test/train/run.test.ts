@@ -8,6 +8,7 @@ import { beforeAll, describe, expect, test, vi } from 'vitest';
 import { removeLeftovers, writeAtomically } from '../../dist/models/node-files.js';
 import { RunFolder } from '../../dist/tasks/run-folder.js';
 import { FileFormatError, OptionError } from '../../dist/tensor/errors.js';
+import { trainBpe } from '../../dist/text/index.js';
 import { InterruptedError } from '../../dist/train/index.js';
 import { addConfig, bitsOf, checkpointOf, makeRun, outputOf, train } from './tiny-run.js';
 
@@ -138,6 +139,14 @@ describe('checkpoints that a kill or a fault left', () => {
     // Unless that is asked for.
     await train(path, { restart: true });
     expect(bitsOf(await checkpointOf(path))).toEqual(whole.bits);
+  });
+
+  test('none, but a tokenizer of another configuration: one is trained anew', async () => {
+    const path = await makeRun();
+    await mkdir(outputOf(path));
+    const other = trainBpe(['Some other text.'], { vocabularySize: 300 });
+    await writeFile(outputOf(path, 'tokenizer.json'), JSON.stringify(other));
+    expect(await goOn(path)).toContain('training a tokenizer of 300 tokens');
   });
 
   test('another configuration, or other data, in the same folder: OptionError', async () => {
