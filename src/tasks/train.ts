@@ -9,7 +9,7 @@ import { loadModel, modelFiles } from '../models/files.js';
 import { folderReader } from '../models/node-files.js';
 import { Seq2Seq } from '../models/seq2seq.js';
 import { Random } from '../nn/random.js';
-import { OptionError } from '../tensor/errors.js';
+import { FileFormatError, OptionError } from '../tensor/errors.js';
 import { END, loadTokenizer, PAD, START, type Tokenizer, trainBpe } from '../text/index.js';
 import {
   Adam,
@@ -84,11 +84,23 @@ const sha256 = (...parts: (Uint8Array | string)[]): string => {
  * InterruptedError once a stop is saved, DivergenceError where the loss leaves the numbers.
  */
 export async function trainFromConfig(options: TrainRunOptions): Promise<TrainResult> {
-  const run = new TrainRun(options, parseTrainConfig(await readFile(options.configPath, 'utf8')));
+  const run = new TrainRun(options, await readConfig(options.configPath));
   try {
     return await run.run();
   } finally {
     run.dispose();
+  }
+}
+
+/** Errors name the file. */
+async function readConfig(path: string): Promise<TrainConfig> {
+  const text = await readFile(path, 'utf8');
+  try {
+    return parseTrainConfig(text);
+  } catch (cause) {
+    if (cause instanceof OptionError) throw new OptionError(`${path}: ${cause.message}`);
+    if (cause instanceof FileFormatError) throw new FileFormatError(`${path}: ${cause.message}`, { cause });
+    throw cause;
   }
 }
 

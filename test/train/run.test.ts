@@ -268,6 +268,17 @@ describe('files that cannot be read or written', () => {
     );
   });
 
+  test('a configuration that does not fit: errors of their types name it and the field', async () => {
+    const path = await makeRun({ epochs: 'two' });
+    const option = await train(path).catch((e) => e);
+    expect(option).toBeInstanceOf(OptionError);
+    expect(option.message).toContain(`${path}: epochs: expected a whole number`);
+    await writeFile(path, '{');
+    const format = await train(path).catch((e) => e);
+    expect(format).toBeInstanceOf(FileFormatError);
+    expect(format.message).toContain(`${path}: train configuration: not JSON`);
+  });
+
   test('an output below a file: an error with its path', async () => {
     const path = await makeRun({ output: 'train.tsv/out' });
     const error = await train(path).catch((e) => e);
