@@ -4,7 +4,7 @@ import { evaluate } from '../tasks/evaluate.js';
 import { parseParallelText } from '../tasks/parallel-text.js';
 import { loadTranslator } from '../tasks/translate.js';
 import { findModel, readBytes } from './input.js';
-import { Progress, print } from './output.js';
+import { Progress, print, tell } from './output.js';
 
 /** As the command line gives them. */
 export interface EvaluateVerbOptions {
@@ -28,7 +28,8 @@ export async function runEvaluate(model: string, options: EvaluateVerbOptions): 
       onProgress: (done) => progress.update(done),
     });
     progress.stop();
-    const { sentences, bleu, chrf, loss, seconds } = result;
+    const { sentences, bleu, chrf, loss, left, seconds } = result;
+    if (left > 0) tell(`warning: the loss leaves out ${left} references too long for the model`);
     const rate = sentences / seconds;
     if (options.json) {
       const numbers = {
@@ -38,6 +39,7 @@ export async function runEvaluate(model: string, options: EvaluateVerbOptions): 
         bleu,
         chrf,
         loss,
+        left,
         seconds,
       };
       await print(JSON.stringify(numbers));

@@ -1,4 +1,6 @@
 // Scores of a translation model on parallel text: BLEU and chrF of its own decoding, loss per target token.
+import { OptionError } from '../tensor/errors.js';
+import { cleanSentence } from '../text/index.js';
 import { type BleuScore, bleu } from './bleu.js';
 import { type ChrfScore, chrf } from './chrf.js';
 import { encodePairs } from './encode-pairs.js';
@@ -18,17 +20,32 @@ export interface Evaluation {
   chrf: ChrfScore;
   /** Mean cross-entropy in nats per target token, end mark included, on the first references; no smoothing. */
   loss: number;
+  /** First references over the model's longest length: no part of the loss. */
+  left: number;
   /** Seconds of translation alone. */
   seconds: number;
   translations: string[];
 }
 
-/** Translates all sources and compares with the references; throws as `Translator.stream`, or the signal's reason. */
+/**
+ * Translates all sources and compares with the references.
+ * @throws as `Translator.stream`, the signal's reason, or OptionError where no pair fits the model.
+ */
 export async function evaluate(
   translator: Translator,
   lines: readonly ParallelLine[],
   { onProgress, signal, ...options }: EvaluateOptions = {},
 ): Promise<Evaluation> {
+  const { model, tokenizer, config } = translator.loaded;
+  const first = lines.map(({ source, references }): [string, string] => [
+    cleanSentence(source),
+    references[0],
+  ]);
+  const { pairs, left } = encodePairs(first, tokenizer, config.maximumLength);
+  if (pairs.count === 0)
+    throw new OptionError(
+      `evaluate: expected a pair within the model's longest length, ${config.maximumLength} tokens, got none`,
+    );
   const translations: string[] = [];
   const started = performance.now();
   const sources = lines.map(({ source }) => source);
@@ -38,15 +55,13 @@ export async function evaluate(
     onProgress?.(translations.length, lines.length);
   }
   const seconds = (performance.now() - started) / 1000;
-  const { model, tokenizer, config } = translator.loaded;
-  const pairs = lines.map((line): [string, string] => [line.source, line.references[0]]);
-  const encoded = encodePairs(pairs, tokenizer, config.maximumLength).pairs;
   const references = lines.map((line) => line.references);
   return {
     sentences: lines.length,
     bleu: bleu(translations, references),
     chrf: chrf(translations, references),
-    loss: await meanLoss(model, encoded, config.start, config.end),
+    loss: await meanLoss(model, pairs, config.start, config.end),
+    left,
     seconds,
     translations,
   };

@@ -5,6 +5,7 @@ import { alignWords, crossWeights } from '../../dist/inspect/index.js';
 import { evaluate } from '../../dist/tasks/evaluate.js';
 import { decodeGreedy } from '../../dist/tasks/greedy.js';
 import { loadTranslator, type Translator } from '../../dist/tasks/translate.js';
+import { OptionError } from '../../dist/tensor/errors.js';
 import { FRENCH, makeTinyModel, SENTENCES } from '../helpers/tiny-model.js';
 
 let folder: string;
@@ -146,5 +147,17 @@ describe('evaluate', () => {
     expect(told).toEqual([1, 2, 3, 4]);
     expect(result.loss).toBeGreaterThan(0);
     expect(Number.isFinite(result.loss)).toBe(true);
+    expect(result.left).toBe(0);
+  });
+
+  test('the loss leaves out and counts references too long, and reads sources as decoding does', async () => {
+    const long = `${FRENCH[0]} `.repeat(translator.loaded.config.maximumLength);
+    const [source, reference] = [SENTENCES[0], FRENCH[0]];
+    const plain = await evaluate(translator, [{ source, references: [reference] }], { beam: 1 });
+    const spaced = { source: `  ${source.replace(' ', ' \u00a0')} `, references: [reference] };
+    const result = await evaluate(translator, [spaced, { source, references: [long] }], { beam: 1 });
+    expect(result.left).toBe(1);
+    expect(result.loss).toBe(plain.loss);
+    await expect(evaluate(translator, [{ source, references: [long] }])).rejects.toThrow(OptionError);
   });
 });
