@@ -18,7 +18,7 @@ import { dropoutCells, packScale, scoreCells } from './attention-cells';
 import {
   address, B, CHUNK, D, Dv, H, Hkv, Lk, Lq, SHARED_SLOTS, TILE, batch, bias, boundRows, cells, decode, dropMode, firstKey,
   gradCells, head, k, kRow, keepCells, keyHead, keyStart, lastKey, q, qRow, queryStart, rowAux, rowHigh, rowLow, rowMax,
-  rowSum, scale, scratchRest, selectPair, sink, slopeCells, softcap, statAt, v, vRow,
+  rowSum, scale, scratchRest, selectPair, sink, slopeCells, softcap, statAt, v, vRow, warmPair, warmRows,
 } from './attention-state';
 
 // Slots after the shared ones.
@@ -115,10 +115,21 @@ export function attentionBackward(args: usize, part: u32): void {
     for (let b = b0; b < b0 + batches; b++) {
       for (let h = h0; h < h0 + heads; h++) {
         select(args, b, h);
+        if (mode == 0) warmAll(args);
         backwardPair(args, mode, piece, h > h0, b > b0);
       }
     }
   }
+}
+
+function warmAll(args: usize): void {
+  if (head != 0) return;
+  warmPair(args);
+  warmRows(dOut, dOutRow, Lq, argU(args, DOUT + 2), Dv, H);
+  warmRows(rowsOf(args, OUT, queryStart, 0), argU(args, OUT + 3), Lq, argU(args, OUT + 2), Dv, H);
+  warmRows(dq, argU(args, DQ + 3), Lq, argU(args, DQ + 2), D, H);
+  warmRows(dk, argU(args, DK + 3), Lk, argU(args, DK + 2), D, Hkv);
+  warmRows(dv, argU(args, DV + 3), Lk, argU(args, DV + 2), Dv, Hkv);
 }
 
 /** One (batch, head), or its piece; `later` heads and batch entries add to what the earlier ones wrote. */

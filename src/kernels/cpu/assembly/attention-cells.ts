@@ -153,20 +153,21 @@ export function dropoutCells(args: usize, chunk: i32, r0: i32, valid: i32, from:
   for (let half: usize = 0; half < 32; half += 16) {
     if (half && valid <= 4) break;
     const c1 = half ? i32x4.add(rows, i32x4.splat(4)) : rows;
-    for (let j = from; j < to; ) {
-      const place = <u32>(j + keyOffset);
-      const word = place & 3;
-      const c = keepCells + <usize>(j - from) * CELLS + half;
-      if (word == 0) {
-        // Whole blocks may run over the range's end by up to three keys: there is room.
-        philoxKeep4(place >> 2, c1, head, batch, seedLow, seedHigh, threshold, factor, c, CELLS);
-        j += 4;
-        continue;
+    let c = keepCells + half;
+    let place = <u32>(from + keyOffset);
+    const skipped = place & 3;
+    if (skipped) {
+      // The first block's words for keys before `from` are left out.
+      philoxKeep4(place >> 2, 1, c1, head, batch, seedLow, seedHigh, threshold, factor, words, 16);
+      for (let w: usize = skipped; w < 4; w++) {
+        v128.store(c, v128.load(words + (w << 4)));
+        c += CELLS;
       }
-      philoxKeep4(place >> 2, c1, head, batch, seedLow, seedHigh, threshold, factor, words, 16);
-      for (let w: usize = 0; w < 4 - word; w++) v128.store(c + w * CELLS, v128.load(words + ((w + word) << 4)));
-      j += 4 - word;
+      place += 4 - skipped;
     }
+    // Whole blocks may run over the range's end by up to three keys: there is room.
+    const blocks = (<i32>(<u32>(to + keyOffset) - place) + 3) >> 2;
+    philoxKeep4(place >> 2, blocks, c1, head, batch, seedLow, seedHigh, threshold, factor, c, CELLS);
   }
 }
 

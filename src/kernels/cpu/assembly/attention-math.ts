@@ -70,37 +70,44 @@ export function logScore4(x: v128): v128 {
 }
 
 /**
- * Four counters (c0, c1[lane], c2, c3): `out`, at 4 words `step` bytes apart, receives `kept` in the lanes whose word
- * w has (w >>> 8) >= threshold, else 0.
+ * Dropout of four rows: counters (c0 + n, c1[lane], c2, c3) for n < blocks. Each draws four words; `out`, one vector
+ * every `step` bytes, receives `kept` in the lanes whose word w has (w >>> 8) >= threshold, else 0.
  */
 export function philoxKeep4(
-  c0: u32, c1: v128, c2: u32, c3: u32, key0: u32, key1: u32, threshold: v128, kept: v128, out: usize, step: usize,
+  c0: u32, blocks: i32, c1: v128, c2: u32, c3: u32, key0: u32, key1: u32, threshold: v128, kept: v128, out: usize,
+  step: usize,
 ): void {
   const m0 = i32x4.splat(0xd2511f53);
   const m1 = i32x4.splat(0xcd9e8d57);
-  let x0 = i32x4.splat(c0);
-  let x1 = c1;
-  let x2 = i32x4.splat(c2);
-  let x3 = i32x4.splat(c3);
-  let k0 = i32x4.splat(key0);
-  let k1 = i32x4.splat(key1);
-  for (let round = 0; round < 10; round++) {
-    const aLow = i64x2.extmul_low_i32x4_u(x0, m0);
-    const aHigh = i64x2.extmul_high_i32x4_u(x0, m0);
-    const bLow = i64x2.extmul_low_i32x4_u(x2, m1);
-    const bHigh = i64x2.extmul_high_i32x4_u(x2, m1);
-    x0 = v128.xor(v128.xor(x1, k0), v128.shuffle<i32>(bLow, bHigh, 1, 3, 5, 7));
-    x2 = v128.xor(v128.xor(x3, k1), v128.shuffle<i32>(aLow, aHigh, 1, 3, 5, 7));
-    x1 = v128.shuffle<i32>(bLow, bHigh, 0, 2, 4, 6);
-    x3 = v128.shuffle<i32>(aLow, aHigh, 0, 2, 4, 6);
-    k0 = i32x4.add(k0, i32x4.splat(0x9e3779b9));
-    k1 = i32x4.add(k1, i32x4.splat(0xbb67ae85));
+  for (; blocks > 0; blocks--) {
+    let x0 = i32x4.splat(c0);
+    let x1 = c1;
+    let x2 = i32x4.splat(c2);
+    let x3 = i32x4.splat(c3);
+    let k0 = i32x4.splat(key0);
+    let k1 = i32x4.splat(key1);
+    for (let round = 0; round < 10; round++) {
+      const aHigh = v128.shuffle<i32>(
+        i64x2.extmul_low_i32x4_u(x0, m0), i64x2.extmul_high_i32x4_u(x0, m0), 1, 3, 5, 7);
+      const bHigh = v128.shuffle<i32>(
+        i64x2.extmul_low_i32x4_u(x2, m1), i64x2.extmul_high_i32x4_u(x2, m1), 1, 3, 5, 7);
+      const aLow = i32x4.mul(x0, m0);
+      const bLow = i32x4.mul(x2, m1);
+      x0 = v128.xor(v128.xor(x1, k0), bHigh);
+      x2 = v128.xor(v128.xor(x3, k1), aHigh);
+      x1 = bLow;
+      x3 = aLow;
+      k0 = i32x4.add(k0, i32x4.splat(0x9e3779b9));
+      k1 = i32x4.add(k1, i32x4.splat(0xbb67ae85));
+    }
+    v128.store(out, v128.and(kept, i32x4.ge_s(i32x4.shr_u(x0, 8), threshold)));
+    out += step;
+    v128.store(out, v128.and(kept, i32x4.ge_s(i32x4.shr_u(x1, 8), threshold)));
+    out += step;
+    v128.store(out, v128.and(kept, i32x4.ge_s(i32x4.shr_u(x2, 8), threshold)));
+    out += step;
+    v128.store(out, v128.and(kept, i32x4.ge_s(i32x4.shr_u(x3, 8), threshold)));
+    out += step;
+    c0++;
   }
-  v128.store(out, v128.and(kept, i32x4.ge_s(i32x4.shr_u(x0, 8), threshold)));
-  out += step;
-  v128.store(out, v128.and(kept, i32x4.ge_s(i32x4.shr_u(x1, 8), threshold)));
-  out += step;
-  v128.store(out, v128.and(kept, i32x4.ge_s(i32x4.shr_u(x2, 8), threshold)));
-  out += step;
-  v128.store(out, v128.and(kept, i32x4.ge_s(i32x4.shr_u(x3, 8), threshold)));
 }

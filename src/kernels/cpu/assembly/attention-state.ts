@@ -229,3 +229,26 @@ export function lastKey(r0: i32, rows: i32): i32 {
   for (let r = r0; r < r0 + rows; r++) last = max(last, load<i32>(rowHigh + (<usize>r << 2)));
   return last;
 }
+
+/**
+ * Reads one word of every cache line of a short sequence's rows, all heads at once, where heads lie side by side. Rows
+ * then arrive as streams, several misses at a time, instead of one by one as each head asks for its piece.
+ */
+export function warmRows(pointer: usize, row: usize, rows: i32, headStride: usize, width: i32, heads: i32): void {
+  if (pointer == 0 || headStride != <usize>width << 2 || rows > CHUNK) return;
+  const bytes = headStride * heads;
+  let sum: u32 = 0;
+  for (let r = 0; r < rows; r++) {
+    for (let at: usize = 0; at < bytes; at += 64) sum += load<u32>(pointer + at);
+    pointer += row;
+  }
+  store<u32>(words, sum);
+}
+
+/** The same for q, k and v of the pair's batch entry, when its first head begins. */
+export function warmPair(args: usize): void {
+  if (head != 0) return;
+  warmRows(q, qRow, Lq, argU(args, 2), D, H);
+  warmRows(k, kRow, Lk, argU(args, 6), D, Hkv);
+  warmRows(v, vRow, Lk, argU(args, 10), Dv, Hkv);
+}

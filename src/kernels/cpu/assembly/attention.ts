@@ -14,7 +14,7 @@ import { clearRows, stageRows, stagedStride, writeRow } from './attention-rows';
 import { dropoutCells, packScale, scoreCells } from './attention-cells';
 import {
   address, B, CHUNK, D, Dv, H, LOWEST, Lq, SHARED_SLOTS, TILE, batch, boundRows, cells, decode, dropMode, firstKey, head, keepCells,
-  lastKey, q, qRow, queryStart, rowAux, rowMax, rowSum, scratchRest, selectPair, sink, statAt, statRow, v, vRow, words,
+  lastKey, q, qRow, queryStart, rowAux, rowMax, rowSum, scratchRest, selectPair, sink, statAt, statRow, v, vRow, warmPair, words,
 } from './attention-state';
 
 // The forward's own scratch.
@@ -42,6 +42,7 @@ export function attentionForward(args: usize, part: u32): void {
     if (own != pair) {
       pair = own;
       selectPair(args, pair / H, pair % H);
+      warmPair(args);
     }
     const from = <i32>(unit % chunks) * CHUNK;
     if (from < Lq) forwardChunk(args, from, min(CHUNK, Lq - from));
