@@ -11,7 +11,9 @@
 // ascending order. Within an owner: tiles ascend, then chunks, then groups; keys and rows ascend in every sum.
 import { argU } from './runtime';
 import { fma4 } from './simd';
-import { expScore, expScore4 } from './attention-math';
+import { expScore } from './attention-math';
+import { MINUS_INFINITY, SIGN } from './constants';
+import { exp4 } from './math';
 import { CELLS, CHUNK_CELLS, GROUP, keyProduct, packRows, rowProduct, scoreTile } from './attention-products';
 import { clearRows, copyRows, stageRows, stagedStride } from './attention-rows';
 import { dropoutCells, packScale, scoreCells } from './attention-cells';
@@ -217,14 +219,14 @@ function backwardGroup(args: usize, mode: u32, row: i32, r0: i32, valid: i32, a:
 
 /** Four rows' cells: scores, dp and keep become keep·p and dx (where the bias is differentiated: ds). */
 function gradientCells(n: i32, offset: usize, at: usize, factor: f32): void {
-  const none = f32x4.splat(-Infinity), f = f32x4.splat(factor);
+  const none = MINUS_INFINITY, f = f32x4.splat(factor);
   const most = v128.load(rowMax + offset), inverse = v128.load(rowSum + offset), delta = v128.load(rowAux + offset);
   const half = offset & 16;
   const end = <usize>n * CELLS + half;
   for (let c = half; c < end; c += CELLS) {
     const s = v128.load(cells + c);
     const forbidden = f32x4.eq(s, none);
-    const p = f32x4.mul(expScore4(f32x4.sub(s, most)), inverse);
+    const p = f32x4.mul(exp4(f32x4.sub(s, most)), inverse);
     let dp = v128.load(gradCells + c);
     let kept = p;
     if (dropMode) {
@@ -233,7 +235,7 @@ function gradientCells(n: i32, offset: usize, at: usize, factor: f32): void {
       dp = f32x4.mul(dp, keep);
     }
     const ds = f32x4.mul(f32x4.mul(p, f32x4.sub(dp, delta)), f);
-    v128.store(weightCells + at, v128.bitselect(i32x4.splat(0x80000000), kept, forbidden));
+    v128.store(weightCells + at, v128.bitselect(SIGN, kept, forbidden));
     v128.store(scoreGrads + at, v128.andnot(ds, forbidden));
     at += CHUNK_CELLS;
   }
@@ -274,8 +276,8 @@ function forbidAround(at: usize, a: i32, b: i32, n: i32): void {
     if (j == a) j = b;
     if (j >= n) break;
     const c = at + <usize>j * CHUNK_CELLS;
-    v128.store(weightCells + c, i32x4.splat(0x80000000));
-    v128.store(weightCells + c, i32x4.splat(0x80000000), 16);
+    v128.store(weightCells + c, SIGN);
+    v128.store(weightCells + c, SIGN, 16);
     v128.store(scoreGrads + c, f32x4.splat(0));
     v128.store(scoreGrads + c, f32x4.splat(0), 16);
   }

@@ -3,9 +3,10 @@
 import { fma4 } from './simd';
 import { argU } from './runtime';
 import { philoxKeep4, tanh4 } from './attention-math';
+import { LOWEST4, MINUS_INFINITY } from './constants';
 import { CELLS, scoreTile } from './attention-products';
 import {
-  LOWEST, batch, bias, cells, diagonal, dropMode, dropScale, dropThreshold, hasAlibi, head, k, kRow, keep, keepCells,
+  batch, bias, cells, diagonal, dropMode, dropScale, dropThreshold, hasAlibi, head, k, kRow, keep, keepCells,
   keyOffset, mask, rowHigh, rowLow, scale, seedHigh, seedLow, slope, slopeCells, softcap, words, D,
 } from './attention-state';
 
@@ -115,7 +116,7 @@ function forbidMask(args: usize, row: i32, valid: i32, from: i32, n: i32): void 
 
 /** Scales; allowed scores stay above −∞, which marks forbidden cells. */
 function liftLowest(n: i32, factor: f32): void {
-  const f = f32x4.splat(factor), lowest = f32x4.splat(LOWEST);
+  const f = f32x4.splat(factor), lowest = LOWEST4;
   const end = cells + <usize>n * CELLS;
   for (let c = cells; c < end; c += 16) v128.store(c, f32x4.pmax(f32x4.mul(v128.load(c), f), lowest));
 }
@@ -132,7 +133,7 @@ function forbidOutside(r0: i32, from: i32, n: i32, factor: f32): void {
   const f = f32x4.splat(factor);
   const low = rowLow + (<usize>r0 << 2), high = rowHigh + (<usize>r0 << 2);
   const lowA = v128.load(low), lowB = v128.load(low, 16), highA = v128.load(high), highB = v128.load(high, 16);
-  const forbidden = f32x4.splat(-Infinity), lowest = f32x4.splat(LOWEST);
+  const forbidden = MINUS_INFINITY, lowest = LOWEST4;
   let j = i32x4.splat(from);
   const end = cells + <usize>n * CELLS;
   for (let c = cells; c < end; c += CELLS) {

@@ -1,31 +1,11 @@
-// Vector functions of the attention kernels: exp, tanh, log, and Philox4x32-10 on four counters at once.
+// Functions of the attention kernels: exp of one number, tanh, log, and dropout by Philox4x32-10 on four rows at once.
+import { PHILOX_M0, PHILOX_M1, PHILOX_W0, PHILOX_W1 } from './constants';
+import { exp4 } from './math';
 import { fma4 } from './simd';
-
-/**
- * exp(x) on four lanes for x <= 88; below -87.3 the result is +0. NaN stays NaN.
- * x = n·ln 2 + r with |r| <= ln 2 / 2, exp(r) by a polynomial of degree 7; error <= 2 ulp.
- */
-// @ts-ignore: decorator
-@inline export function expScore4(x: v128): v128 {
-  const magic = f32x4.splat(12582912); // 1.5·2^23: the integer part lands in the low mantissa bits
-  const z = fma4(x, f32x4.splat(1.44269504088896341), magic);
-  const n = f32x4.sub(z, magic);
-  let r = fma4(n, f32x4.splat(-0.693359375), x);
-  r = fma4(n, f32x4.splat(2.12194440e-4), r);
-  let p = fma4(r, f32x4.splat(1.9875691500e-4), f32x4.splat(1.3981999507e-3));
-  p = fma4(p, r, f32x4.splat(8.3334519073e-3));
-  p = fma4(p, r, f32x4.splat(4.1665795894e-2));
-  p = fma4(p, r, f32x4.splat(1.6666665459e-1));
-  p = fma4(p, r, f32x4.splat(5.0000001201e-1));
-  p = f32x4.add(fma4(p, f32x4.mul(r, r), r), f32x4.splat(1));
-  const scaled = i32x4.add(p, i32x4.shl(z, 23));
-  const underflow = f32x4.lt(x, f32x4.splat(-87.3));
-  return v128.andnot(v128.bitselect(x, scaled, f32x4.ne(x, x)), underflow);
-}
 
 /** exp of one float32. */
 export function expScore(x: f32): f32 {
-  return f32x4.extract_lane(expScore4(f32x4.splat(x)), 0);
+  return f32x4.extract_lane(exp4(f32x4.splat(x)), 0);
 }
 
 /** tanh on four lanes: a polynomial where |x| < 0.625, else 1 − 2/(exp(2|x|) + 1); error <= 2 ulp. */
@@ -38,7 +18,7 @@ export function tanh4(x: v128): v128 {
   p = fma4(p, s, f32x4.splat(1.33314422036e-1));
   p = fma4(p, s, f32x4.splat(-3.33332819422e-1));
   const small = fma4(f32x4.mul(p, s), x, x);
-  const e = expScore4(f32x4.pmin(f32x4.add(a, a), f32x4.splat(40)));
+  const e = exp4(f32x4.pmin(f32x4.add(a, a), f32x4.splat(40)));
   const big = f32x4.sub(f32x4.splat(1), f32x4.div(f32x4.splat(2), f32x4.add(e, f32x4.splat(1))));
   const signed = v128.or(big, sign);
   const result = v128.bitselect(small, signed, f32x4.lt(a, f32x4.splat(0.625)));
@@ -77,8 +57,7 @@ export function philoxKeep4(
   c0: u32, blocks: i32, c1: v128, c2: u32, c3: u32, key0: u32, key1: u32, threshold: v128, kept: v128, out: usize,
   step: usize,
 ): void {
-  const m0 = i32x4.splat(0xd2511f53);
-  const m1 = i32x4.splat(0xcd9e8d57);
+  const m0 = PHILOX_M0, m1 = PHILOX_M1, step0 = PHILOX_W0, step1 = PHILOX_W1;
   for (; blocks > 0; blocks--) {
     let x0 = i32x4.splat(c0);
     let x1 = c1;
@@ -97,8 +76,8 @@ export function philoxKeep4(
       x2 = v128.xor(v128.xor(x3, k1), aHigh);
       x1 = bLow;
       x3 = aLow;
-      k0 = i32x4.add(k0, i32x4.splat(0x9e3779b9));
-      k1 = i32x4.add(k1, i32x4.splat(0xbb67ae85));
+      k0 = i32x4.add(k0, step0);
+      k1 = i32x4.add(k1, step1);
     }
     v128.store(out, v128.and(kept, i32x4.ge_s(i32x4.shr_u(x0, 8), threshold)));
     out += step;

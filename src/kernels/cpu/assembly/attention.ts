@@ -8,7 +8,9 @@
 //   rowMax = max(sink, max_j score)    rowSum = exp(sink − rowMax) + Σ_j exp(score − rowMax)
 // An empty row has rowMax −∞ and rowSum 0, or the sink and 1.
 import { argU } from './runtime';
-import { expScore, expScore4, logScore4 } from './attention-math';
+import { expScore, logScore4 } from './attention-math';
+import { MINUS_INFINITY, SIGN } from './constants';
+import { exp4 } from './math';
 import { CELLS, GROUP, packRows, rowProduct } from './attention-products';
 import { clearRows, stageRows, stagedStride, writeRow } from './attention-rows';
 import { dropoutCells, packScale, scoreCells } from './attention-cells';
@@ -100,15 +102,15 @@ function softmaxCells(n: i32, offset: usize): void {
   const before = v128.load(rowMax + offset);
   let most = before;
   for (let c = from; c < end; c += CELLS) most = f32x4.pmax(most, v128.load(c));
-  const none = f32x4.splat(-Infinity);
+  const none = MINUS_INFINITY;
   const base = v128.bitselect(f32x4.splat(0), most, f32x4.eq(most, none));
-  const factor = expScore4(f32x4.sub(before, base));
+  const factor = exp4(f32x4.sub(before, base));
   let sum = f32x4.splat(0);
   for (let c = from; c < end; c += CELLS) {
     const s = v128.load(c);
-    const p = expScore4(f32x4.sub(s, base));
+    const p = exp4(f32x4.sub(s, base));
     sum = f32x4.add(sum, p);
-    v128.store(c, v128.or(p, v128.and(f32x4.eq(s, none), i32x4.splat(0x80000000))));
+    v128.store(c, v128.or(p, v128.and(f32x4.eq(s, none), SIGN)));
   }
   v128.store(rowMax + offset, most);
   v128.store(rowSum + offset, f32x4.add(f32x4.mul(v128.load(rowSum + offset), factor), sum));
@@ -125,8 +127,8 @@ function finishRows(args: usize, i: i32, r: i32, valid: i32): void {
   const s = f32x4.splat(sink);
   if (sink != -Infinity) {
     const top = f32x4.pmax(most, s);
-    factor = expScore4(f32x4.sub(most, top));
-    sum = f32x4.add(f32x4.mul(sum, factor), expScore4(f32x4.sub(s, top)));
+    factor = exp4(f32x4.sub(most, top));
+    sum = f32x4.add(f32x4.mul(sum, factor), exp4(f32x4.sub(s, top)));
     most = top;
   }
   most = v128.bitselect(s, most, empty);
@@ -134,7 +136,7 @@ function finishRows(args: usize, i: i32, r: i32, valid: i32): void {
   const lse = v128.bitselect(s, f32x4.add(most, logScore4(sum)), empty);
   v128.store(rowMax + at, most);
   v128.store(rowSum + at, sum);
-  v128.store(rowAux + at, v128.bitselect(i32x4.splat(0x80000000), f32x4.div(factor, sum), empty));
+  v128.store(rowAux + at, v128.bitselect(SIGN, f32x4.div(factor, sum), empty));
   v128.store(words, lse);
   writeFinished(args, i, r, valid);
 }

@@ -1,4 +1,7 @@
 // Elementary functions on four float32 lanes, and a scalar logarithm. Polynomials are minimax fits made for this file.
+import {
+  EXP_2, EXP_3, EXP_4, EXP_5, EXP_6, EXP_HIGHEST, EXP_LOWEST, EXP_SHIFT, LN2_HIGH, LN2_LOW, LOG2E, TWO,
+} from './constants';
 import { fma4 } from './simd';
 
 // @ts-ignore: decorator
@@ -13,21 +16,21 @@ import { fma4 } from './simd';
  */
 // @ts-ignore: decorator
 @inline export function exp4(x: v128): v128 {
-  const y = f32x4.pmin(x, k(89));
+  const y = f32x4.pmin(x, EXP_HIGHEST);
   // Adding 1.5·2^23 rounds to an integer; with 126 added too, the low bits are the exponent field of 2^(n-1).
-  const t = fma4(y, k(1.44269504), k(12583038));
-  const n = f32x4.sub(t, k(12583038));
+  const t = fma4(y, LOG2E, EXP_SHIFT);
+  const n = f32x4.sub(t, EXP_SHIFT);
   // ln2 in two parts: the first has few bits, so that n times it is exact in the strict build also.
-  let r = fma4(n, k(-0.693359375), y);
-  r = fma4(n, k(2.12194440e-4), r);
-  let p = fma4(r, k(0.00276284438), k(0.0167377973));
-  p = fma4(p, r, k(0.0833368114));
-  p = fma4(p, r, k(0.333330383));
-  p = fma4(p, r, k(0.999999867));
-  p = fma4(p, r, k(2));
-  p = fma4(p, r, k(2));
+  let r = fma4(n, LN2_HIGH, y);
+  r = fma4(n, LN2_LOW, r);
+  let p = fma4(r, EXP_6, EXP_5);
+  p = fma4(p, r, EXP_4);
+  p = fma4(p, r, EXP_3);
+  p = fma4(p, r, EXP_2);
+  p = fma4(p, r, TWO);
+  p = fma4(p, r, TWO);
   const power = i32x4.shl(t, 23);
-  return v128.andnot(f32x4.mul(p, power), f32x4.lt(x, k(-86.99)));
+  return v128.andnot(f32x4.mul(p, power), f32x4.lt(x, EXP_LOWEST));
 }
 
 /**

@@ -5,6 +5,8 @@
 // Dropout over a flat tensor: element e takes word e & 3 of the block with counter (e >> 2, 0, 0, 0), key (seed, counter).
 // A word x stands for u = (x >>> 8) · 2^-24 in [0, 1); an element is kept where u >= rate.
 
+import { PHILOX_M0, PHILOX_M1, PHILOX_W0, PHILOX_W1 } from './constants';
+
 /** Low words of the four 64-bit products in (p, q). */
 // @ts-ignore: decorator
 @inline function lowWords(p: v128, q: v128): v128 {
@@ -25,8 +27,7 @@
 export function philox8(
   a0: v128, b0: v128, c1: v128, c2: v128, c3: v128, key0: u32, key1: u32, out: usize,
 ): void {
-  const m0 = i32x4.splat(0xd2511f53), m1 = i32x4.splat(0xcd9e8d57);
-  const step0 = i32x4.splat(0x9e3779b9), step1 = i32x4.splat(0xbb67ae85);
+  const m0 = PHILOX_M0, m1 = PHILOX_M1, step0 = PHILOX_W0, step1 = PHILOX_W1;
   let a1 = c1, a2 = c2, a3 = c3, b1 = c1, b2 = c2, b3 = c3;
   let k0 = i32x4.splat(key0), k1 = i32x4.splat(key1);
   for (let round = 0; round < 10; round++) {

@@ -1,5 +1,7 @@
 // What every kernel instance knows: this thread's scratch memory. One instance runs in each thread.
 
+import { fillConstants } from './constants';
+
 let scratch: usize = 0;
 let scratchBytes: usize = 0;
 
@@ -7,6 +9,7 @@ let scratchBytes: usize = 0;
 export function init(pointer: usize, bytes: usize): void {
   scratch = pointer;
   scratchBytes = bytes;
+  fillConstants();
 }
 
 // @ts-ignore: decorator
