@@ -9,13 +9,13 @@
 // An empty row has rowMax −∞ and rowSum 0, or the sink and 1.
 import { argU } from './runtime';
 import { expScore, logScore4 } from './attention-math';
-import { MINUS_INFINITY, SIGN } from './constants';
+import { LOWEST4, MINUS_INFINITY, SIGN } from './constants';
 import { exp4 } from './math';
 import { CELLS, GROUP, packRows, rowProduct } from './attention-products';
-import { clearRows, stageRows, stagedStride, writeRow } from './attention-rows';
+import { clearRows, copyRows, stageRows, stagedStride, writeRow } from './attention-rows';
 import { dropoutCells, packScale, scoreCells } from './attention-cells';
 import {
-  address, B, CHUNK, D, Dv, H, LOWEST, Lq, SHARED_SLOTS, TILE, batch, boundRows, cells, decode, dropMode, firstKey, head, keepCells,
+  address, B, CHUNK, D, Dv, H, Lq, SHARED_SLOTS, TILE, batch, boundRows, cells, decode, dropMode, firstKey, head, keepCells,
   lastKey, q, qRow, queryStart, rowAux, rowMax, rowSum, scratchRest, selectPair, sink, statAt, statRow, v, vRow, warmPair, words,
 } from './attention-state';
 
@@ -54,17 +54,61 @@ export function attentionForward(args: usize, part: u32): void {
 function forwardChunk(args: usize, from: i32, rows: i32): void {
   startRows(from, rows);
   const first = firstKey(0, rows), last = lastKey(0, rows);
-  for (let tile = first & ~(TILE - 1); tile < last; tile += TILE) {
+  const start = first & ~(TILE - 1);
+  if (last <= start + TILE) return forwardTile(args, from, rows, start, last);
+  clearRows(sums, sumRow, (rows + 7) & ~7, <i32>(sumRow >> 2));
+  for (let tile = start; tile < last; tile += TILE) {
     const tileEnd = min(tile + TILE, last);
     const values = stageRows(v + <usize>tile * vRow, vRow, tileEnd - tile, Dv, valueCopy);
     for (let r0 = 0; r0 < rows; r0 += GROUP) {
       const valid = min(GROUP, rows - r0);
       // Keys nobody in the group may attend to are left out, in whole steps of 4 from the tile's start.
       const a = max(tile, firstKey(r0, valid) & ~3), b = min(tileEnd, lastKey(r0, valid));
-      if (a < b) forwardGroup(args, from, r0, valid, a, b, values + <usize>(a - tile) * stagedStride(vRow, Dv));
+      if (a >= b) continue;
+      weighGroup(args, from, r0, valid, a, b);
+      if (dropMode) multiplyCells(b - a);
+      const y = values + <usize>(a - tile) * stagedStride(vRow, Dv), to = sums + <usize>r0 * sumRow;
+      rowProduct(cells, CELLS, 0, b - a, y, stagedStride(vRow, Dv), to, sumRow, Dv, rowAux + (<usize>r0 << 2), valid);
     }
   }
   for (let r = 0; r < rows; r += 4) finishRows(args, from + r, r, min(4, rows - r));
+}
+
+/** All keys of the chunk lie in one tile: weights are divided before they meet the values, and nothing is rescaled. */
+function forwardTile(args: usize, from: i32, rows: i32, tile: i32, last: i32): void {
+  const values = stageRows(v + <usize>tile * vRow, vRow, max(0, last - tile), Dv, valueCopy);
+  const stride = stagedStride(vRow, Dv);
+  for (let r0 = 0; r0 < rows; r0 += GROUP) {
+    const valid = min(GROUP, rows - r0);
+    const a = max(tile, firstKey(r0, valid) & ~3), b = lastKey(r0, valid);
+    if (a < b) weighGroup(args, from, r0, valid, a, b);
+    for (let r = r0; r < r0 + valid; r += 4) {
+      const count = min(4, r0 + valid - r);
+      finishStatistics(args, from + r, r, count);
+      if (a < b) {
+        divideCells(b - a, <usize>r << 2);
+        contextRows(args, from + r, r, count, b - a, values + <usize>(a - tile) * stride, stride);
+      }
+      clearEmpty(args, from + r, r, count);
+    }
+  }
+}
+
+/** Writes up to four rows of the output: in place where that writes no other row. */
+function contextRows(args: usize, i: i32, r: i32, count: i32, n: i32, y: usize, yRow: usize): void {
+  const row = address(args, SHARED_SLOTS + 3);
+  const to = outputRow(args, i);
+  const p = cells + ((<usize>r << 2) & 16);
+  if (count == 4 && (Dv & 7) == 0) return rowProduct(p, CELLS, 0, n, y, yRow, to, row, Dv, 0, 4);
+  rowProduct(p, CELLS, 0, n, y, yRow, sums, sumRow, Dv, 0, 4);
+  copyRows(sums, sumRow, to, row, count, Dv);
+}
+
+/** Rows marked as empty (factor −0) are 0, whatever their forbidden cells held. */
+function clearEmpty(args: usize, i: i32, r: i32, count: i32): void {
+  for (let n = 0; n < count; n++) {
+    if (load<i32>(rowAux + (<usize>(r + n) << 2)) == <i32>0x80000000) clearRows(outputRow(args, i + n), 0, 1, Dv);
+  }
 }
 
 function startRows(from: i32, rows: i32): void {
@@ -73,26 +117,37 @@ function startRows(from: i32, rows: i32): void {
     packRows(q + <usize>(from + r) * qRow, qRow, min(GROUP, rows - r), D, packScale(), queryT + <usize>(r * D) * 4);
   }
   for (let r: usize = 0; r < <usize>CHUNK * 4; r += 16) {
-    v128.store(rowMax + r, f32x4.splat(-Infinity));
+    v128.store(rowMax + r, MINUS_INFINITY);
     v128.store(rowSum + r, f32x4.splat(0));
   }
-  clearRows(sums, sumRow, (rows + 7) & ~7, <i32>(sumRow >> 2));
 }
 
-/** One group of rows against keys [a, b) of a tile: scores, softmax, dropout, values. */
-function forwardGroup(args: usize, from: i32, r0: i32, valid: i32, a: i32, b: i32, values: usize): void {
-  const n = b - a;
+/** One group of rows against keys [a, b) of a tile: scores, softmax, and dropout's choices in keepCells. */
+function weighGroup(args: usize, from: i32, r0: i32, valid: i32, a: i32, b: i32): void {
   scoreCells(args, queryT + <usize>(r0 * D) * 4, from, r0, valid, a, b, false);
   const offset = <usize>r0 << 2;
-  softmaxCells(n, offset);
-  if (valid > 4) softmaxCells(n, offset + 16);
+  softmaxCells(b - a, offset);
+  if (valid > 4) softmaxCells(b - a, offset + 16);
+  if (dropMode) dropoutCells(args, from, r0, valid, a, b);
+}
+
+function multiplyCells(n: i32): void {
+  const end = cells + <usize>n * CELLS;
+  for (let c = cells; c < end; c += 16) v128.store(c, f32x4.mul(v128.load(c), v128.load(c - cells + keepCells)));
+}
+
+/** Four rows' cells times their factor 1/sum and dropout's. The factor is not negative but for the −0 of empty rows. */
+function divideCells(n: i32, offset: usize): void {
+  const f = v128.load(rowAux + offset);
+  const from = cells + (offset & 16);
+  const end = from + <usize>n * CELLS;
   if (dropMode) {
-    dropoutCells(args, from, r0, valid, a, b);
-    const end = cells + <usize>n * CELLS;
-    for (let c = cells; c < end; c += 16) v128.store(c, f32x4.mul(v128.load(c), v128.load(c - cells + keepCells)));
+    for (let c = from; c < end; c += CELLS) {
+      v128.store(c, f32x4.mul(v128.load(c), f32x4.mul(f, v128.load(c - cells + keepCells))));
+    }
+    return;
   }
-  const to = sums + <usize>r0 * sumRow;
-  rowProduct(cells, CELLS, 0, n, values, stagedStride(vRow, Dv), to, sumRow, Dv, rowAux + offset, valid);
+  for (let c = from; c < end; c += CELLS) v128.store(c, f32x4.mul(v128.load(c), f));
 }
 
 /** Four rows' cells become exp(score − max), forbidden ones −0; brings maximum, sum and rescale factor up to date. */
@@ -117,12 +172,21 @@ function softmaxCells(n: i32, offset: usize): void {
   v128.store(rowAux + offset, factor);
 }
 
-/** Adds the sink, divides by the sum and writes `valid` of four rows and their statistics. */
+/** Divides `valid` of four rows by their sums and writes them with their statistics. */
 function finishRows(args: usize, i: i32, r: i32, valid: i32): void {
+  finishStatistics(args, i, r, valid);
+  for (let n = 0; n < valid; n++) {
+    writeRow(sums + <usize>(r + n) * sumRow, outputRow(args, i + n), Dv, load<f32>(rowAux + (<usize>(r + n) << 2)));
+  }
+  clearEmpty(args, i, r, valid);
+}
+
+/** Adds the sink, writes the statistics of four rows, and leaves what divides each row in rowAux: −0 for an empty one. */
+function finishStatistics(args: usize, i: i32, r: i32, valid: i32): void {
   const at = <usize>r << 2;
   let most = v128.load(rowMax + at), sum = v128.load(rowSum + at);
   // Empty: all scores are −∞ or forbidden (NaN scores leave NaN in the sum).
-  const empty = v128.and(f32x4.le(most, f32x4.splat(LOWEST)), f32x4.eq(sum, sum));
+  const empty = v128.and(f32x4.le(most, LOWEST4), f32x4.eq(sum, sum));
   let factor = f32x4.splat(1);
   const s = f32x4.splat(sink);
   if (sink != -Infinity) {
@@ -133,34 +197,28 @@ function finishRows(args: usize, i: i32, r: i32, valid: i32): void {
   }
   most = v128.bitselect(s, most, empty);
   sum = v128.bitselect(f32x4.splat(sink == -Infinity ? 0 : 1), sum, empty);
-  const lse = v128.bitselect(s, f32x4.add(most, logScore4(sum)), empty);
   v128.store(rowMax + at, most);
   v128.store(rowSum + at, sum);
   v128.store(rowAux + at, v128.bitselect(SIGN, f32x4.div(factor, sum), empty));
-  v128.store(words, lse);
-  writeFinished(args, i, r, valid);
+  v128.store(words, v128.bitselect(s, f32x4.add(most, logScore4(sum)), empty));
+  writeStatistic(statAt(address(args, 55), i), rowMax + at, valid);
+  writeStatistic(statAt(address(args, 56), i), rowSum + at, valid);
+  writeStatistic(statAt(address(args, 57), i), words, valid);
 }
 
-function writeFinished(args: usize, i: i32, r: i32, valid: i32): void {
-  const stride = address(args, SHARED_SLOTS + 3);
-  const out = address(args, SHARED_SLOTS) + outBatch(args) + <usize>i * stride;
-  const most = statAt(address(args, 55), i), sum = statAt(address(args, 56), i), lse = statAt(address(args, 57), i);
+function writeStatistic(to: usize, from: usize, valid: i32): void {
   for (let n = 0; n < valid; n++) {
-    const at = <usize>(r + n) << 2;
-    const to = out + <usize>n * stride, step = <usize>n * statRow;
-    const factor = load<f32>(rowAux + at);
-    // An empty row's sums may hold what must not show: its factor −0 selects 0.
-    if (reinterpret<i32>(factor) == <i32>0x80000000) clearRows(to, 0, 1, Dv);
-    else writeRow(sums + <usize>(r + n) * sumRow, to, Dv, factor);
-    store<f32>(most + step, load<f32>(rowMax + at));
-    store<f32>(sum + step, load<f32>(rowSum + at));
-    store<f32>(lse + step, load<f32>(words + (<usize>n << 2)));
+    store<f32>(to, load<f32>(from));
+    to += statRow;
+    from += 4;
   }
 }
 
-function outBatch(args: usize): usize {
-  const b = argU(args, 53) ? <usize>queryStart * address(args, SHARED_SLOTS + 3) : <usize>batch * address(args, SHARED_SLOTS + 1);
-  return b + <usize>head * address(args, SHARED_SLOTS + 2);
+/** Address of the output's row i. */
+function outputRow(args: usize, i: i32): usize {
+  const row = address(args, SHARED_SLOTS + 3);
+  const b = argU(args, 53) ? <usize>queryStart * row : <usize>batch * address(args, SHARED_SLOTS + 1);
+  return address(args, SHARED_SLOTS) + b + <usize>head * address(args, SHARED_SLOTS + 2) + <usize>i * row;
 }
 
 /**
