@@ -2,8 +2,9 @@
 // scale, softcap, ALiBi, bias, forbidden cells, dropout.
 import { fma4 } from './simd';
 import { argU } from './runtime';
-import { philoxKeep4, tanh4 } from './attention-math';
+import { tanh4 } from './attention-math';
 import { LOWEST4, MINUS_INFINITY } from './constants';
+import { philox8 } from './philox';
 import { CELLS, scoreTile } from './attention-products';
 import {
   batch, bias, cells, diagonal, dropMode, dropScale, dropThreshold, hasAlibi, head, k, kRow, keep, keepCells,
@@ -145,31 +146,43 @@ function forbidOutside(r0: i32, from: i32, n: i32, factor: f32): void {
   }
 }
 
-/** keepCells[j][r] = 1/(1−rate) where dropout keeps the cell, else 0, for keys [from, to). */
+/** keepCells[j][r] = 1/(1−rate) where dropout keeps the cell, else 0, for keys [from, to) (and up to 7 more). */
 export function dropoutCells(args: usize, chunk: i32, r0: i32, valid: i32, from: i32, to: i32): void {
   if (dropMode == 2) return keepMaskCells(args, chunk + r0, valid, from, to);
-  const threshold = i32x4.splat(dropThreshold);
-  const factor = f32x4.splat(dropScale);
   const rows = i32x4.add(i32x4.splat(chunk + r0), i32x4(0, 1, 2, 3));
-  for (let half: usize = 0; half < 32; half += 16) {
-    if (half && valid <= 4) break;
-    const c1 = half ? i32x4.add(rows, i32x4.splat(4)) : rows;
-    let c = keepCells + half;
-    let place = <u32>(from + keyOffset);
-    const skipped = place & 3;
-    if (skipped) {
-      // The first block's words for keys before `from` are left out.
-      philoxKeep4(place >> 2, 1, c1, head, batch, seedLow, seedHigh, threshold, factor, words, 16);
-      for (let w: usize = skipped; w < 4; w++) {
-        v128.store(c, v128.load(words + (w << 4)));
-        c += CELLS;
-      }
-      place += 4 - skipped;
+  const later = i32x4.add(rows, i32x4.splat(4));
+  const b = i32x4.splat(batch), h = i32x4.splat(head);
+  let block = <u32>(from + keyOffset) >> 2;
+  let skip: i32 = (from + keyOffset) & 3;
+  let c = keepCells;
+  const end = keepCells + <usize>(to - from) * CELLS;
+  // Eight blocks are a key quad of all eight rows, or two quads of the lower four.
+  while (c < end) {
+    const first = i32x4.splat(block);
+    if (valid > 4) {
+      philox8(first, rows, first, later, h, b, seedLow, seedHigh, words);
+      storeKept(words, skip, c);
+      c = storeKept(words + 64, skip, c + 16) - 16;
+      block += 1;
+    } else {
+      philox8(first, rows, i32x4.add(first, i32x4.splat(1)), rows, h, b, seedLow, seedHigh, words);
+      c = storeKept(words, skip, c);
+      c = storeKept(words + 64, 0, c);
+      block += 2;
     }
-    // Whole blocks may run over the range's end by up to three keys: there is room.
-    const blocks = (<i32>(<u32>(to + keyOffset) - place) + 3) >> 2;
-    philoxKeep4(place >> 2, blocks, c1, head, batch, seedLow, seedHigh, threshold, factor, c, CELLS);
+    skip = 0;
   }
+}
+
+/** Factors of four rows' words `from` to 3, one key after the other; returns where the next key's go. */
+// @ts-ignore: decorator
+@inline function storeKept(at: usize, from: i32, c: usize): usize {
+  const factor = f32x4.splat(dropScale), threshold = i32x4.splat(dropThreshold);
+  for (let w = from; w < 4; w++) {
+    v128.store(c, v128.and(factor, i32x4.ge_s(i32x4.shr_u(v128.load(at + (<usize>w << 4)), 8), threshold)));
+    c += CELLS;
+  }
+  return c;
 }
 
 function keepMaskCells(args: usize, row: i32, valid: i32, from: i32, to: i32): void {

@@ -1,5 +1,4 @@
-// Functions of the attention kernels: exp of one number, tanh, log, and dropout by Philox4x32-10 on four rows at once.
-import { PHILOX_M0, PHILOX_M1, PHILOX_W0, PHILOX_W1 } from './constants';
+// Functions of the attention kernels: exp of one number; tanh and log of four.
 import { exp4 } from './math';
 import { fma4 } from './simd';
 
@@ -47,46 +46,4 @@ export function logScore4(x: v128): v128 {
   y = fma4(t2, f32x4.splat(-0.5), y);
   y = fma4(e, f32x4.splat(0.693359375), f32x4.add(t, y));
   return v128.bitselect(y, f32x4.splat(NaN), ordinary);
-}
-
-/**
- * Dropout of four rows: counters (c0 + n, c1[lane], c2, c3) for n < blocks. Each draws four words; `out`, one vector
- * every `step` bytes, receives `kept` in the lanes whose word w has (w >>> 8) >= threshold, else 0.
- */
-export function philoxKeep4(
-  c0: u32, blocks: i32, c1: v128, c2: u32, c3: u32, key0: u32, key1: u32, threshold: v128, kept: v128, out: usize,
-  step: usize,
-): void {
-  const m0 = PHILOX_M0, m1 = PHILOX_M1, step0 = PHILOX_W0, step1 = PHILOX_W1;
-  for (; blocks > 0; blocks--) {
-    let x0 = i32x4.splat(c0);
-    let x1 = c1;
-    let x2 = i32x4.splat(c2);
-    let x3 = i32x4.splat(c3);
-    let k0 = i32x4.splat(key0);
-    let k1 = i32x4.splat(key1);
-    for (let round = 0; round < 10; round++) {
-      const aHigh = v128.shuffle<i32>(
-        i64x2.extmul_low_i32x4_u(x0, m0), i64x2.extmul_high_i32x4_u(x0, m0), 1, 3, 5, 7);
-      const bHigh = v128.shuffle<i32>(
-        i64x2.extmul_low_i32x4_u(x2, m1), i64x2.extmul_high_i32x4_u(x2, m1), 1, 3, 5, 7);
-      const aLow = i32x4.mul(x0, m0);
-      const bLow = i32x4.mul(x2, m1);
-      x0 = v128.xor(v128.xor(x1, k0), bHigh);
-      x2 = v128.xor(v128.xor(x3, k1), aHigh);
-      x1 = bLow;
-      x3 = aLow;
-      k0 = i32x4.add(k0, step0);
-      k1 = i32x4.add(k1, step1);
-    }
-    v128.store(out, v128.and(kept, i32x4.ge_s(i32x4.shr_u(x0, 8), threshold)));
-    out += step;
-    v128.store(out, v128.and(kept, i32x4.ge_s(i32x4.shr_u(x1, 8), threshold)));
-    out += step;
-    v128.store(out, v128.and(kept, i32x4.ge_s(i32x4.shr_u(x2, 8), threshold)));
-    out += step;
-    v128.store(out, v128.and(kept, i32x4.ge_s(i32x4.shr_u(x3, 8), threshold)));
-    out += step;
-    c0++;
-  }
 }

@@ -75,7 +75,7 @@ export let rowHigh: usize = 0;
 export let rowMax: usize = 0;
 export let rowSum: usize = 0;
 export let rowAux: usize = 0;
-/** Philox words of four rows (64 bytes). */
+/** Philox words of eight rows (128 bytes), or four numbers. */
 export let words: usize = 0;
 /** Cells [TILE][8] of the group at work: scores, then whatever a pass needs beside them. */
 export let cells: usize = 0;
@@ -118,7 +118,7 @@ function layOutScratch(): void {
   words = at + 1280;
   cells = at + 1536;
   keepCells = cells + 2048;
-  slopeCells = keepCells + 2048 + 96; // dropoutCells may write three keys more
+  slopeCells = keepCells + 2048 + 256; // dropoutCells may write seven keys more
   gradCells = slopeCells + 2048;
   scratchRest = gradCells + 2048;
 }
