@@ -14,7 +14,9 @@ function compile(build: 'relaxed' | 'strict'): WebAssembly.Module | undefined {
   const from = relative(folder, join(root, 'src/kernels/cpu/assembly'));
   const source = `
     import { exp4, log64, normalTail4 } from '${from}/math';
+    import { fillConstants } from '${from}/constants';
     import { philox8 } from '${from}/philox';
+    export function init(): void { fillConstants(); }
     export function exp(count: usize): void {
       for (let p: usize = 1024; p < 1024 + (count << 2); p += 16) v128.store(p, exp4(v128.load(p)));
     }
@@ -24,10 +26,11 @@ function compile(build: 'relaxed' | 'strict'): WebAssembly.Module | undefined {
     export function log(count: usize): void {
       for (let p: usize = 1024; p < 1024 + (count << 3); p += 8) store<f64>(p, log64(load<f64>(p)));
     }
-    /** At 1024: c0 of eight blocks, then c1 to c3 four lanes each, then the key. The words replace them. */
+    /** At 1024: c0 of eight blocks, c1 of eight, c2 and c3 of four lanes each, then the key. The words replace them. */
     export function philox(): void {
-      const p: usize = 1024;
-      philox8(v128.load(p), v128.load(p, 16), v128.load(p, 32), v128.load(p, 48), v128.load(p, 64), load<u32>(p, 80), load<u32>(p, 84), p);
+      const p: usize = 1024, c2 = v128.load(p, 64), c3 = v128.load(p, 80);
+      const a1 = v128.load(p, 32), b1 = v128.load(p, 48);
+      philox8(v128.load(p), a1, v128.load(p, 16), b1, c2, c3, load<u32>(p, 96), load<u32>(p, 100), p);
     }`;
   writeFileSync(join(folder, 'math.ts'), source);
   const features = ['simd', ...(build === 'relaxed' ? ['relaxed-simd'] : [])];
@@ -42,10 +45,14 @@ function compile(build: 'relaxed' | 'strict'): WebAssembly.Module | undefined {
 }
 
 type Name = 'exp' | 'tail' | 'log' | 'philox';
-type Functions = Record<Name, (count: number) => void> & { memory: WebAssembly.Memory };
+type Functions = Record<Name, (count: number) => void> & { init(): void; memory: WebAssembly.Memory };
 
 const modules = (['relaxed', 'strict'] as const).flatMap((build) => compile(build) ?? []);
-const builds = modules.map((module) => new WebAssembly.Instance(module).exports as unknown as Functions);
+const builds = modules.map((module) => {
+  const functions = new WebAssembly.Instance(module).exports as unknown as Functions;
+  functions.init();
+  return functions;
+});
 
 /** f of every number, per build. */
 function values(f: 'exp' | 'tail', x: Float32Array): Float32Array[] {
@@ -136,10 +143,12 @@ test('philox8 gives the published words of Philox4x32-10', () => {
     for (const [counter, key, want] of known) {
       for (let block = 0; block < 8; block++) {
         const memory = new Uint32Array(build.memory.buffer, 1024, 32).fill(block + 7);
-        const [c0, ...others] = words(counter!);
-        memory[block] = c0!;
-        for (const [i, word] of others.entries()) memory[8 + 4 * i + (block & 3)] = word;
-        memory.set(words(key!), 20);
+        const [c0, c1, c2, c3] = words(counter!) as [number, number, number, number];
+        memory[block] = c0;
+        memory[8 + block] = c1;
+        memory[16 + (block & 3)] = c2;
+        memory[20 + (block & 3)] = c3;
+        memory.set(words(key!), 24);
         build.philox(0);
         const at = 16 * (block >> 2) + (block & 3);
         expect([0, 1, 2, 3].map((i) => memory[at + 4 * i])).toEqual(words(want!));

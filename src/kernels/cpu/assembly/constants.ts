@@ -23,6 +23,25 @@ export let PHILOX_M0: v128 = i32x4(0, 0, 0, 0);
 export let PHILOX_M1: v128 = i32x4(0, 0, 0, 0);
 export let PHILOX_W0: v128 = i32x4(0, 0, 0, 0);
 export let PHILOX_W1: v128 = i32x4(0, 0, 0, 0);
+export let ONE: v128 = i32x4(0, 0, 0, 0);
+export let MINUS_HALF: v128 = i32x4(0, 0, 0, 0);
+/** Coefficients of normalTail4. */
+export let TAIL_STEP: v128 = i32x4(0, 0, 0, 0);
+export let TAIL_1: v128 = i32x4(0, 0, 0, 0);
+export let TAIL_2: v128 = i32x4(0, 0, 0, 0);
+export let TAIL_3: v128 = i32x4(0, 0, 0, 0);
+export let TAIL_4: v128 = i32x4(0, 0, 0, 0);
+export let TAIL_5: v128 = i32x4(0, 0, 0, 0);
+export let TAIL_6: v128 = i32x4(0, 0, 0, 0);
+export let TAIL_7: v128 = i32x4(0, 0, 0, 0);
+export let TAIL_8: v128 = i32x4(0, 0, 0, 0);
+export let TAIL_9: v128 = i32x4(0, 0, 0, 0);
+/** gelu's tanh form: −2√(2/π) and 0.044715 times it; for the derivative 2√(2/π) and 3·0.044715 times it. Then 1/√(2π). */
+export let GATE_LINEAR: v128 = i32x4(0, 0, 0, 0);
+export let GATE_CUBIC: v128 = i32x4(0, 0, 0, 0);
+export let SLOPE_LINEAR: v128 = i32x4(0, 0, 0, 0);
+export let SLOPE_CUBIC: v128 = i32x4(0, 0, 0, 0);
+export let DENSITY: v128 = i32x4(0, 0, 0, 0);
 
 export function fillConstants(): void {
   LOG2E = f32x4.splat(1.44269504);
@@ -44,4 +63,21 @@ export function fillConstants(): void {
   PHILOX_M1 = i32x4.splat(0xcd9e8d57);
   PHILOX_W0 = i32x4.splat(0x9e3779b9);
   PHILOX_W1 = i32x4.splat(0xbb67ae85);
+  ONE = f32x4.splat(1);
+  MINUS_HALF = f32x4.splat(-0.5);
+  TAIL_STEP = f32x4.splat(0.27);
+  TAIL_1 = f32x4.splat(0.107719682);
+  TAIL_2 = f32x4.splat(0.107558459);
+  TAIL_3 = f32x4.splat(0.101705852);
+  TAIL_4 = f32x4.splat(0.0724370127);
+  TAIL_5 = f32x4.splat(0.106961397);
+  TAIL_6 = f32x4.splat(-0.0680167593);
+  TAIL_7 = f32x4.splat(0.168785931);
+  TAIL_8 = f32x4.splat(-0.126020222);
+  TAIL_9 = f32x4.splat(0.0288686578);
+  GATE_LINEAR = f32x4.splat(-1.59576912);
+  GATE_CUBIC = f32x4.splat(-0.0713548163);
+  SLOPE_LINEAR = f32x4.splat(1.59576912);
+  SLOPE_CUBIC = f32x4.splat(0.214064449);
+  DENSITY = f32x4.splat(0.39894228);
 }

@@ -1,5 +1,6 @@
 // Kernels that treat every element alike. A part is a run of CHUNK elements; the operation is a compile-time constant
 // of the one loop, so each kernel is its own tight loop. Element i of the output depends on element i of the inputs only.
+import { DENSITY, GATE_CUBIC, GATE_LINEAR, MINUS_HALF, ONE, SLOPE_CUBIC, SLOPE_LINEAR } from './constants';
 import { loadLanes, storeLanes } from './lanes';
 import { exp4, normalTail4 } from './math';
 import { argF, argU } from './runtime';
@@ -14,29 +15,29 @@ const RELU = 4, GELU = 5, GELU_TANH = 6, RELU_BACKWARD = 7, GELU_BACKWARD = 8, G
 /** φ(x), the normal density times √(2π): e^(−x²/2). */
 // @ts-ignore: decorator
 @inline function bell4(x: v128): v128 {
-  return exp4(f32x4.mul(f32x4.mul(x, x), f32x4.splat(-0.5)));
+  return exp4(f32x4.mul(f32x4.mul(x, x), MINUS_HALF));
 }
 
 /** Φ(x), the normal distribution function, from bell = e^(−x²/2); small values keep their relative accuracy. */
 // @ts-ignore: decorator
 @inline function normal4(x: v128, bell: v128): v128 {
   const tail = f32x4.mul(normalTail4(x), bell);
-  return v128.bitselect(tail, f32x4.sub(f32x4.splat(1), tail), f32x4.lt(x, f32x4.splat(0)));
+  return v128.bitselect(tail, f32x4.sub(ONE, tail), f32x4.lt(x, f32x4.splat(0)));
 }
 
 /** σ(2u), u = √(2/π)·(x + 0.044715x³): what gelu's tanh form multiplies x with. */
 // @ts-ignore: decorator
 @inline function tanhGate4(x: v128, square: v128): v128 {
-  const u = f32x4.mul(x, fma4(square, f32x4.splat(-0.0713548163), f32x4.splat(-1.59576912)));
-  return f32x4.div(f32x4.splat(1), f32x4.add(f32x4.splat(1), exp4(u)));
+  const u = f32x4.mul(x, fma4(square, GATE_CUBIC, GATE_LINEAR));
+  return f32x4.div(ONE, f32x4.add(ONE, exp4(u)));
 }
 
 /** d/dx of x·σ(2u) = σ + x·σ·(1−σ)·2u'. */
 // @ts-ignore: decorator
 @inline function tanhGateSlope4(x: v128): v128 {
   const square = f32x4.mul(x, x), gate = tanhGate4(x, square);
-  const slope = fma4(square, f32x4.splat(0.214064449), f32x4.splat(1.59576912));
-  const spread = f32x4.mul(gate, f32x4.sub(f32x4.splat(1), gate));
+  const slope = fma4(square, SLOPE_CUBIC, SLOPE_LINEAR);
+  const spread = f32x4.mul(gate, f32x4.sub(ONE, gate));
   return fma4(f32x4.mul(x, slope), spread, gate);
 }
 
@@ -54,7 +55,7 @@ const RELU = 4, GELU = 5, GELU_TANH = 6, RELU_BACKWARD = 7, GELU_BACKWARD = 8, G
   if (operation == RELU_DROPOUT_BACKWARD) return v128.andnot(f32x4.mul(y, factor), f32x4.le(x, f32x4.splat(0)));
   if (operation == GELU_TANH_BACKWARD) return f32x4.mul(y, tanhGateSlope4(x));
   const bell = bell4(x);
-  return f32x4.mul(y, fma4(f32x4.mul(x, f32x4.splat(0.398942280)), bell, normal4(x, bell)));
+  return f32x4.mul(y, fma4(f32x4.mul(x, DENSITY), bell, normal4(x, bell)));
 }
 
 /** out[i] = operation(x[i], y[i]) over part `part`; `y` = x where the operation has one input. */

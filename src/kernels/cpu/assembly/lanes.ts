@@ -16,6 +16,12 @@ export function storeLanes(p: usize, v: v128, count: u32): void {
   if (count > 2) store<f32>(p, f32x4.extract_lane(v, 2), 8);
 }
 
+/** All ones in the first `count` (1..3) lanes. */
+// @ts-ignore: decorator
+@inline export function firstLanes(count: u32): v128 {
+  return i32x4.gt_s(i32x4.splat(count), i32x4(0, 1, 2, 3));
+}
+
 /** (lane 0 + lane 2) + (lane 1 + lane 3). */
 // @ts-ignore: decorator
 @inline export function sumLanes(v: v128): f32 {

@@ -1,6 +1,6 @@
 // Row-wise softmax losses, each row whole in one part: maximum, then exponentials and their sum, then what is stored.
 // A row of 6000 float32 stays in the first caches between these passes, and every exponential is computed once.
-import { loadLanes, maxRow, storeLanes, sumLanes, sumRow } from './lanes';
+import { firstLanes, loadLanes, maxRow, storeLanes, sumLanes, sumRow } from './lanes';
 import { exp4, log64 } from './math';
 import { argF, argU } from './runtime';
 import { fma4 } from './simd';
@@ -8,9 +8,13 @@ import { fma4 } from './simd';
 /** Elements whose exponentials are added in float32 before they join the row's float64 sum. */
 const RUN: u32 = 2048;
 
+/** What the last `expRow` also found: Σ (x − shift). */
+let shiftedSum: f64 = 0;
+
 /** Σ e^(x − shift) over a row, whose exponentials are stored at `out` (which may be x). */
 function expRow(x: usize, columns: u32, shift: f32, out: usize): f64 {
   let sum: f64 = 0;
+  shiftedSum = 0;
   for (let from: u32 = 0; from < columns; from += RUN) {
     sum += expRun(x + (from << 2), min(columns - from, RUN), shift, out + (from << 2));
   }
@@ -19,26 +23,32 @@ function expRow(x: usize, columns: u32, shift: f32, out: usize): f64 {
 
 function expRun(x: usize, count: u32, shift: f32, out: usize): f32 {
   const m = f32x4.splat(shift), rest = count & 3;
-  let s0 = f32x4.splat(0), s1 = s0;
+  let s0 = f32x4.splat(0), s1 = s0, t0 = s0, t1 = s0;
   let i: usize = 0;
   for (const end: usize = (count >> 3) << 5; i < end; i += 32) {
-    const a = exp4(f32x4.sub(v128.load(x + i), m)), b = exp4(f32x4.sub(v128.load(x + i, 16), m));
+    const u = f32x4.sub(v128.load(x + i), m), w = f32x4.sub(v128.load(x + i, 16), m);
+    const a = exp4(u), b = exp4(w);
     v128.store(out + i, a);
     v128.store(out + i, b, 16);
     s0 = f32x4.add(s0, a);
     s1 = f32x4.add(s1, b);
+    t0 = f32x4.add(t0, u);
+    t1 = f32x4.add(t1, w);
   }
   if (count & 4) {
-    const a = exp4(f32x4.sub(v128.load(x + i), m));
+    const u = f32x4.sub(v128.load(x + i), m), a = exp4(u);
     v128.store(out + i, a);
     s0 = f32x4.add(s0, a);
+    t0 = f32x4.add(t0, u);
     i += 16;
   }
   if (rest) {
-    const a = exp4(f32x4.sub(loadLanes(x + i, rest, -Infinity), m));
+    const u = f32x4.sub(loadLanes(x + i, rest, shift), m), a = exp4(u);
     storeLanes(out + i, a, rest);
-    s1 = f32x4.add(s1, a);
+    s1 = f32x4.add(s1, v128.and(a, firstLanes(rest)));
+    t1 = f32x4.add(t1, u);
   }
+  shiftedSum += <f64>sumLanes(f32x4.add(t0, t1));
   return sumLanes(f32x4.add(s0, s1));
 }
 
@@ -69,9 +79,9 @@ export function crossEntropy(args: usize, part: u32): void {
     }
     const known = <u32>target < columns, share = smoothing / <f32>columns;
     const logit = known ? load<f32>(x + (<usize>target << 2)) : NaN;
-    const mean = smoothing > 0 ? <f64>sumRow(x, columns) / <f64>columns : 0;
     const largest = maxRow(x, columns);
     const sum = expRow(x, columns, largest, gradient), lse = <f64>largest + log64(sum);
+    const mean = <f64>largest + shiftedSum / <f64>columns;
     const nll = lse - <f64>logit;
     store<f32>(<usize>argU(args, 3) + at, <f32>nll);
     store<f32>(<usize>argU(args, 2) + at, <f32>(smoothing > 0 ? nll + <f64>smoothing * (<f64>logit - mean) : nll));

@@ -1,13 +1,10 @@
-// Elementary functions on four float32 lanes, and a scalar logarithm. Polynomials are minimax fits made for this file.
+// Elementary functions on four float32 lanes, and a scalar logarithm. Polynomials are minimax fits made for this library;
+// their coefficients lie in constants.ts.
 import {
-  EXP_2, EXP_3, EXP_4, EXP_5, EXP_6, EXP_HIGHEST, EXP_LOWEST, EXP_SHIFT, LN2_HIGH, LN2_LOW, LOG2E, TWO,
+  EXP_2, EXP_3, EXP_4, EXP_5, EXP_6, EXP_HIGHEST, EXP_LOWEST, EXP_SHIFT, LN2_HIGH, LN2_LOW, LOG2E, ONE,
+  TAIL_1, TAIL_2, TAIL_3, TAIL_4, TAIL_5, TAIL_6, TAIL_7, TAIL_8, TAIL_9, TAIL_STEP, TWO,
 } from './constants';
 import { fma4 } from './simd';
-
-// @ts-ignore: decorator
-@inline function k(x: f32): v128 {
-  return f32x4.splat(x);
-}
 
 /**
  * e^x within 2 ulp. Results below 2^-125.5 (x < -86.99) are 0: no subnormals, which processors handle slowly.
@@ -39,15 +36,15 @@ import { fma4 } from './simd';
  */
 // @ts-ignore: decorator
 @inline export function normalTail4(x: v128): v128 {
-  const t = f32x4.div(k(1), fma4(f32x4.abs(x), k(0.27), k(1)));
-  let p = fma4(t, k(0.0288686578), k(-0.126020222));
-  p = fma4(p, t, k(0.168785931));
-  p = fma4(p, t, k(-0.0680167593));
-  p = fma4(p, t, k(0.106961397));
-  p = fma4(p, t, k(0.0724370127));
-  p = fma4(p, t, k(0.101705852));
-  p = fma4(p, t, k(0.107558459));
-  p = fma4(p, t, k(0.107719682));
+  const t = f32x4.div(ONE, fma4(f32x4.abs(x), TAIL_STEP, ONE));
+  let p = fma4(t, TAIL_9, TAIL_8);
+  p = fma4(p, t, TAIL_7);
+  p = fma4(p, t, TAIL_6);
+  p = fma4(p, t, TAIL_5);
+  p = fma4(p, t, TAIL_4);
+  p = fma4(p, t, TAIL_3);
+  p = fma4(p, t, TAIL_2);
+  p = fma4(p, t, TAIL_1);
   return f32x4.mul(p, t);
 }
 
