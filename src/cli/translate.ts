@@ -90,11 +90,9 @@ async function translateLines(translator: Translator, options: TranslateVerbOpti
     for (let i = 0; i < count; i++) await print(options.json ? 'null' : '');
     done += count;
   };
-  // A person who types wants each answer at once.
-  const together = process.stdin.isTTY && options.file === undefined ? 1 : undefined;
   let sentence = 0;
   try {
-    for await (const translation of translator.stream(sentences(), { ...options, together })) {
+    for await (const translation of translator.stream(sentences(), options)) {
       const text = await format(translation, { ...options, attention: options.attention ?? options.json });
       await progress.aside(async () => {
         await printBlanks(blanks[sentence++]);
@@ -105,6 +103,8 @@ async function translateLines(translator: Translator, options: TranslateVerbOpti
     await printBlanks(waiting);
   } finally {
     progress.stop();
+    // After a failure, input that is still open would keep the process.
+    if (options.file === undefined) process.stdin.destroy();
   }
   if (sentence === 0)
     throw new UsageError(`translate: ${options.file ?? 'standard input'} holds no sentence`);

@@ -81,8 +81,9 @@ export class Translator {
     return typeof text === 'string' ? results[0] : results;
   }
 
-  /** Translates as results are asked for, in order; the first comes after one sentence's time. Throws as `translate`,
-   * at the sentence that is wrong, after the translations of those before it. */
+  /** Translates as results are asked for, in order; the first comes after one sentence's time, and none waits for a
+   * sentence that is not there yet. Throws as `translate`, at the sentence that is wrong, after the translations of
+   * those before it. */
   async *stream(
     texts: Iterable<string> | AsyncIterable<string>,
     options: StreamOptions = {},
@@ -100,21 +101,28 @@ export class Translator {
       room = Math.min(together, 2 * room);
       return done;
     };
-    for await (const text of texts) {
-      number++;
-      let encoding: Encoding;
-      try {
-        encoding = this.encode(text, `sentence ${number}`);
-      } catch (error) {
-        if (group.length > 0) yield* await flush();
-        throw error;
+    const input = new Input(texts);
+    try {
+      for (;;) {
+        if (group.length > 0 && !(await input.soon())) yield* await flush();
+        let encoding: Encoding;
+        try {
+          const step = await input.next();
+          if (step.done) break;
+          encoding = this.encode(step.value, `sentence ${++number}`);
+        } catch (error) {
+          if (group.length > 0) yield* await flush();
+          throw error;
+        }
+        if (group.length > 0 && tokens + encoding.ids.length > TOGETHER_TOKENS) yield* await flush();
+        group.push(encoding);
+        tokens += encoding.ids.length;
+        if (group.length >= room) yield* await flush();
       }
-      if (group.length > 0 && tokens + encoding.ids.length > TOGETHER_TOKENS) yield* await flush();
-      group.push(encoding);
-      tokens += encoding.ids.length;
-      if (group.length >= room) yield* await flush();
+      if (group.length > 0) yield* await flush();
+    } finally {
+      await input.close();
     }
-    if (group.length > 0) yield* await flush();
   }
 
   /** A sentence as the model reads it. */
@@ -124,12 +132,17 @@ export class Translator {
     const { tokenizer, config } = this.loaded;
     const clean = cleanSentence(text);
     if (clean === '') throw new OptionError(`translate: ${name} is blank`);
+    const check = (length: number, about: string) => {
+      if (length + 1 > config.maximumLength)
+        throw new LimitError(
+          `translate: ${name} has ${about}${length} tokens, the model takes ${config.maximumLength - 1}: ` +
+            'cut it into sentences',
+        );
+    };
+    // A hopeless text is not cut into tokens first: a long one without spaces takes minutes.
+    check(Math.ceil(clean.length / tokenizer.longestToken), 'at least ');
     const encoding = tokenizer.encode(clean);
-    const { length } = encoding.ids;
-    if (length + 1 > config.maximumLength)
-      throw new LimitError(
-        `translate: ${name} has ${length} tokens, the model takes ${config.maximumLength - 1}: cut it into sentences`,
-      );
+    check(encoding.ids.length, '');
     return encoding;
   }
 
@@ -178,6 +191,62 @@ export class Translator {
   /** Frees the model's memory. The engine stays. */
   dispose(): void {
     this.loaded.model.dispose();
+  }
+}
+
+/** How long sentences at hand wait for one more to be decoded with, in ms. */
+const PATIENCE = 10;
+
+/** Sentences as they come, with a look at whether the next one is there. */
+class Input {
+  private readonly iterator: Iterator<string> | AsyncIterator<string>;
+  private pending: Promise<IteratorResult<string>> | undefined;
+  private ended = false;
+
+  constructor(texts: Iterable<string> | AsyncIterable<string>) {
+    const later = (texts as AsyncIterable<string>)[Symbol.asyncIterator]?.();
+    this.iterator = later ?? (texts as Iterable<string>)[Symbol.iterator]();
+  }
+
+  /** Asks for the next sentence; false if it, or the end, does not come at once. */
+  async soon(): Promise<boolean> {
+    let timer: ReturnType<typeof setTimeout> | undefined;
+    const late = new Promise<boolean>((resolve) => {
+      timer = setTimeout(resolve, PATIENCE, false);
+    });
+    const come = () => true;
+    const there = await Promise.race([this.ask().then(come, come), late]);
+    clearTimeout(timer);
+    return there;
+  }
+
+  async next(): Promise<IteratorResult<string>> {
+    const step = await this.ask();
+    this.pending = undefined;
+    return step;
+  }
+
+  /** Lets the source end early. One that is asked is not waited for: it may have nothing for ever. */
+  async close(): Promise<void> {
+    if (this.ended) return;
+    const closed = (async () => this.iterator.return?.())();
+    if (this.pending === undefined) await closed;
+    else closed.catch(() => {});
+  }
+
+  private ask(): Promise<IteratorResult<string>> {
+    if (this.pending === undefined) {
+      this.pending = (async () => this.iterator.next())();
+      this.pending.then(
+        ({ done }) => {
+          this.ended = done === true;
+        },
+        () => {
+          this.ended = true;
+        },
+      );
+    }
+    return this.pending;
   }
 }
 

@@ -28,6 +28,8 @@ export interface Encoding {
 
 export interface Tokenizer {
   readonly vocabularySize: number;
+  /** Most code units that a token covers: a text of n in NFC has at least n / longestToken tokens. */
+  readonly longestToken: number;
   /** The text's tokens, without start or end mark; special tokens spelled out in a text stay text. */
   encode(text: string): Encoding;
   /** The ids alone: the same, faster. */
@@ -133,6 +135,7 @@ const CACHE = 1 << 16;
 
 class BpeTokenizer implements Tokenizer {
   readonly vocabularySize: number;
+  readonly longestToken: number;
   private readonly model: Merger;
   private readonly names: string[] = [];
   private readonly ids: Map<string, number>;
@@ -145,6 +148,7 @@ class BpeTokenizer implements Tokenizer {
     this.ids = new Map(Object.entries(file.model.vocab));
     this.vocabularySize = this.ids.size;
     for (const [token, id] of this.ids) this.names[id] = token;
+    this.longestToken = this.names.reduce((most, { length }) => Math.max(most, length), 1);
     this.bytes = new Int16Array(this.vocabularySize).fill(-1);
     for (let byte = 0; byte < 256; byte++) this.bytes[this.ids.get(byteToken(byte))!] = byte;
   }

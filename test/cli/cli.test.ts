@@ -209,6 +209,23 @@ describe('translate', () => {
     child.stdin!.end(`${SENTENCES[1]}\n`);
     expect(await done).toMatchObject({ code: 0, out: `${FRENCH[0]}\n${FRENCH[1]}\n` });
   });
+  test('a client that awaits each answer before it writes on gets every one', async () => {
+    const child = start(['translate', '--model', model]);
+    const done = outcome(child);
+    for (const [i, sentence] of SENTENCES.entries()) {
+      const answer = new Promise<string>((resolve) => child.stdout!.once('data', resolve));
+      child.stdin!.write(`${sentence}\n`);
+      expect(await answer).toBe(`${FRENCH[i]}\n`);
+    }
+    child.stdin!.end();
+    expect(await done).toMatchObject({ code: 0, err: '' });
+  }, 60_000);
+  test('a failure ends it though the input is open', async () => {
+    const child = start(['translate', '--model', model]);
+    const done = outcome(child);
+    child.stdin!.write(`${SENTENCES[0]}\n${'house '.repeat(10_000)}\n`);
+    expect(await done).toMatchObject({ code: 1, out: `${FRENCH[0]}\n` });
+  }, 60_000);
   test('a reader that stops reading is no failure', async () => {
     const child = start(['translate', '--model', model]);
     child.stdin!.on('error', () => {});
@@ -249,7 +266,7 @@ describe('bad input', () => {
     await expectFailure(
       fovea(['translate', '--model', model, long]),
       1,
-      /sentence 1 has \d+ tokens, the model takes 63: cut it/,
+      /sentence 1 has at least \d+ tokens, the model takes 63: cut it/,
     );
     const { code, out, err } = await fovea(
       ['translate', '--model', model],
