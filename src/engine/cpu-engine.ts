@@ -53,6 +53,11 @@ export class CpuEngine implements Engine {
     return this.ended;
   }
 
+  /** False once it was disposed or broke. @internal */
+  get usable(): boolean {
+    return !this.ended && this.executor.failure === undefined;
+  }
+
   tensor(data: HostData, shape: readonly number[]): Tensor {
     const dtype = dtypeOf(data);
     const size = sizeOf(shape);

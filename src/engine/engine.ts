@@ -22,8 +22,13 @@ export interface Configuration {
 
 const configuration: Configuration = {};
 
-/** Tells where the WebAssembly and worker files lie, before the first engine is made. */
+/** Tells where the WebAssembly and worker files lie, before the first engine is made.
+ * Throws OptionError for a name it does not know. */
 export function configure(options: Configuration): void {
+  const unknown = Object.keys(options).find((key) => key !== 'wasmUrl' && key !== 'workerUrl');
+  if (unknown !== undefined) {
+    throw new OptionError(`configure: expected wasmUrl or workerUrl, got ${unknown}`);
+  }
   Object.assign(configuration, options);
 }
 
@@ -51,12 +56,19 @@ export async function createEngine(options: EngineOptions = {}): Promise<Engine>
 function configuredUrls(build: Build): { wasmUrl?: string; workerUrl?: string } {
   const { wasmUrl, workerUrl } = configuration;
   const both = typeof wasmUrl === 'object' && 'strict' in wasmUrl;
-  return { wasmUrl: absolute(both ? wasmUrl[build] : wasmUrl), workerUrl: absolute(workerUrl) };
+  return {
+    wasmUrl: absolute('wasmUrl', both ? wasmUrl[build] : wasmUrl),
+    workerUrl: absolute('workerUrl', workerUrl),
+  };
 }
 
-function absolute(url: string | URL | undefined): string | undefined {
+function absolute(name: string, url: string | URL | undefined): string | undefined {
   if (url === undefined) return undefined;
-  return new URL(url, globalThis.document?.baseURI ?? globalThis.location?.href).href;
+  try {
+    return new URL(url, globalThis.document?.baseURI ?? globalThis.location?.href).href;
+  } catch {
+    throw new OptionError(`configure: ${name} is not an address, or relative where there is no page: ${url}`);
+  }
 }
 
 let told = false;
@@ -76,12 +88,12 @@ function chooseThreads(wanted?: number): number {
 
 let shared: Promise<CpuEngine> | undefined;
 
-/** The engine used where none is named; made at the first call, anew after it was disposed. */
+/** The engine used where none is named; made at the first call, anew after it was disposed or broke. */
 export async function defaultEngine(): Promise<Engine> {
   while (shared) {
     const current = shared;
     const engine = await current;
-    if (!engine.disposed) return engine;
+    if (engine.usable) return engine;
     if (shared === current) shared = undefined;
   }
   const fresh = createEngine() as Promise<CpuEngine>;

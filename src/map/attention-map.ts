@@ -88,7 +88,7 @@ export class AttentionMap {
 
   /**
    * All weights, float32 [B,H,Lq,Lk] (packed: 0 beyond a sequence's own lengths). Rejects with LimitError where they
-   * take more than `budget` bytes, by default 2^28.
+   * take more than `budget` bytes, by default 2^28, or than there is memory.
    */
   async toTensor({
     budget = DEFAULT_BUDGET,
@@ -107,7 +107,7 @@ export class AttentionMap {
           'look at tiles, or raise budget',
       );
     }
-    const data = new Float32Array(B * H * Lq * Lk);
+    const data = allocate(B * H * Lq * Lk, this.shape);
     for (let b = 0; b < B; b++) {
       for (let h = 0; h < H; h++) await this.copyPair(b, h, data, (b * H + h) * Lq * Lk);
     }
@@ -152,6 +152,16 @@ export class AttentionMap {
     this.live();
     const [B, H] = this.shape;
     return [index('batch', batch, B), index('head', head, H)];
+  }
+}
+
+function allocate(size: number, shape: readonly number[]): Float32Array<ArrayBuffer> {
+  try {
+    return new Float32Array(size);
+  } catch {
+    throw new LimitError(
+      `attention map: there is no memory for all weights ${formatShape(shape)}, ${size * 4} bytes; look at tiles`,
+    );
   }
 }
 

@@ -4,5 +4,5 @@ import type { FileReader } from './files.js';
 
 /** Fetches the files of a folder by name; the address may be relative to the page's. */
 export function openFolder(location: string | URL): FileReader {
-  return fetchFolder(String(new URL(location, globalThis.location?.href)));
+  return fetchFolder(location, globalThis.location?.href);
 }

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { createEngine, defaultEngine, sameEngine } from '../../dist/engine/engine.js';
+import { configure, createEngine, defaultEngine, sameEngine } from '../../dist/engine/engine.js';
 import type { Engine, Tensor } from '../../dist/engine/types.js';
 import {
   DTypeError,
@@ -57,6 +57,26 @@ describe('making an engine', () => {
     expect(c).not.toBe(a);
     expect(c).toBe(d);
     await c.dispose();
+  });
+
+  test('a default engine that broke is replaced', async () => {
+    const broken = await defaultEngine();
+    const { executor } = broken as unknown as { executor: { failure?: EngineError } };
+    executor.failure = new EngineError('a worker was lost');
+    const next = await defaultEngine();
+    expect(next).not.toBe(broken);
+    expect(await next.tensor(floats(1), [1]).read()).toEqual(floats(1));
+    await Promise.all([broken.dispose(), next.dispose()]);
+  });
+
+  test('configure refuses names it does not know; a relative address needs a page', async () => {
+    expect(() => configure({ wasmURL: 'a' } as object)).toThrow(
+      new OptionError('configure: expected wasmUrl or workerUrl, got wasmURL'),
+    );
+    configure({ wasmUrl: './kernels.wasm' });
+    await expect(createEngine()).rejects.toThrow(OptionError);
+    configure({ wasmUrl: undefined });
+    await (await createEngine({ threads: 1 })).dispose();
   });
 });
 

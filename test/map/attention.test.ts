@@ -406,6 +406,9 @@ describe('map', () => {
     await expect(map.tile({ batch: 0, head: 0, queries: [3, 2] })).rejects.toThrow(fovea.OptionError);
     await expect(map.topKeys({ batch: 0, head: 0, query: 0, count: -1 })).rejects.toThrow(fovea.OptionError);
     await expect(map.toTensor({ budget: 1119 })).rejects.toThrow(fovea.LimitError);
+    Object.defineProperty(map, 'shape', { value: [1, 1, 2 ** 24, 2 ** 24], configurable: true });
+    await expect(map.toTensor({ budget: Number.POSITIVE_INFINITY })).rejects.toThrow(fovea.LimitError);
+    Object.defineProperty(map, 'shape', { value: [2, 4, 5, 7] });
     await expect(map.toTensor({ budget: 1119 })).rejects.toThrow(
       '[2, 4, 5, 7] take 1120 bytes, over the budget of 1119',
     );
