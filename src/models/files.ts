@@ -43,7 +43,12 @@ export async function loadModel(engine: Engine, read: FileReader): Promise<Loade
   // The weights are checked before the engine is asked for memory.
   const weights = parseWeights(weightBytes, seq2SeqShapes(config));
   const model = new Seq2Seq(engine, config, { random: null });
-  model.load(weights);
+  try {
+    model.load(weights);
+  } catch (error) {
+    model.dispose();
+    throw error;
+  }
   return { model, config, tokenizer };
 }
 

@@ -180,9 +180,14 @@ export class Seq2Seq extends Module {
       });
       return tiles;
     });
-    for (const [i, tile] of tiles.entries()) {
-      weights.set((await tile.read()) as Float32Array, i * T * S);
-      tile.dispose();
+    try {
+      for (const [i, tile] of tiles.entries()) {
+        weights.set((await tile.read()) as Float32Array, i * T * S);
+        tile.dispose();
+      }
+    } finally {
+      // Those left where a read failed; a second dispose() does nothing.
+      for (const tile of tiles) tile.dispose();
     }
     return result;
   }

@@ -2,10 +2,11 @@
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import { createEngine } from '../../dist/engine/engine.js';
 import type { Engine } from '../../dist/engine/types.js';
 import type { ModelConfig } from '../../dist/models/config.js';
+import { fetchFolder } from '../../dist/models/fetch-folder.js';
 import { type FileReader, loadModel, modelFiles } from '../../dist/models/files.js';
 import { folderReader } from '../../dist/models/node-files.js';
 import { Seq2Seq } from '../../dist/models/seq2seq.js';
@@ -249,4 +250,23 @@ describe('what is wrong is a FileFormatError of one line', () => {
     expect(error).toBeInstanceOf(FileFormatError);
     expect(error.message).toMatch(/expected config\.json, .*, found no model\.safetensors$/);
   });
+});
+
+test('a model whose loading fails leaves nothing in the engine', async () => {
+  const before = engine.memory.tensors;
+  vi.spyOn(Seq2Seq.prototype, 'load').mockImplementationOnce(() => {
+    throw new Error('lost');
+  });
+  await expect(loadModel(engine, reader(files))).rejects.toThrow('lost');
+  expect(engine.memory.tensors).toBe(before);
+});
+
+test('a bad address and a net that fails are told as such', async () => {
+  expect(() => fetchFolder('http://')).toThrow(FileFormatError);
+  const fails = vi.spyOn(globalThis, 'fetch').mockRejectedValueOnce(new TypeError('fetch failed'));
+  const result = await fetchFolder('http://localhost/model')('config.json').catch((error) => error);
+  fails.mockRestore();
+  expect(result).toBeInstanceOf(FileFormatError);
+  expect(result.message).toBe('model http://localhost/model: config.json cannot be fetched');
+  expect(result.cause).toBeInstanceOf(TypeError);
 });

@@ -1,11 +1,12 @@
 import { rm } from 'node:fs/promises';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import { createEngine } from '../../dist/engine/engine.js';
+import { EngineTensor } from '../../dist/engine/tensor.js';
 import { alignWords, crossWeights } from '../../dist/inspect/index.js';
 import { evaluate } from '../../dist/tasks/evaluate.js';
 import { decodeGreedy } from '../../dist/tasks/greedy.js';
 import { loadTranslator, type Translator } from '../../dist/tasks/translate.js';
-import { OptionError } from '../../dist/tensor/errors.js';
+import { LimitError, OptionError } from '../../dist/tensor/errors.js';
 import { FRENCH, makeTinyModel, SENTENCES } from '../helpers/tiny-model.js';
 
 let folder: string;
@@ -100,8 +101,12 @@ describe('translate', () => {
       code: 'FOVEA_LIMIT',
     });
     await expect(translator.translate('house '.repeat(10_000))).rejects.toThrow(
-      /the sentence has \d{5} tokens, the model takes 63/,
+      /the sentence has at least \d{4} tokens, the model takes 63/,
     );
+    await expect(translator.translate('a b '.repeat(40))).rejects.toThrow(
+      /the sentence has \d+ tokens, the model takes 63/,
+    );
+    await expect(translator.translate('x'.repeat(2 ** 20))).rejects.toThrow(LimitError);
     await expect(translator.translate('I see.', { beam: 0 })).rejects.toThrow(
       /beam: expected a whole number from 1 to 64, got 0/,
     );
@@ -126,6 +131,14 @@ describe('translate', () => {
     expect({ inUse: engine.memory.inUse, tensors: engine.memory.tensors }).toEqual({ inUse, tensors });
     expect(engine.memory.reserved).toBeLessThanOrEqual(reserved + 64 * 2 ** 20);
   }, 300_000);
+
+  test('attention whose read fails leaves nothing in the engine', async () => {
+    const translation = await translator.translate(SENTENCES[0]);
+    const before = engine.memory.tensors;
+    vi.spyOn(EngineTensor.prototype, 'read').mockRejectedValueOnce(new Error('lost'));
+    await expect(translation.attention()).rejects.toThrow('lost');
+    expect(engine.memory.tensors).toBe(before);
+  });
 
   test('a disposed translator leaves nothing in the engine', async () => {
     const before = engine.memory.tensors;
