@@ -2,7 +2,7 @@
 import { isFloat } from '../tensor/dtype.js';
 import { DTypeError, LimitError, ShapeError } from '../tensor/errors.js';
 import { formatShape, type HostTensor, hostTensor, sizeOf } from '../tensor/host.js';
-import type { CellTensor, Operand, RowLayout, StatisticLayout } from './problem.js';
+import type { AttentionProblem, CellTensor, Operand, RowLayout } from './problem.js';
 
 export type LayoutName = 'bhld' | 'blhd' | 'packed';
 
@@ -20,21 +20,14 @@ interface Dimensions {
   readonly width: number;
 }
 
-export interface Shapes {
+/** What the shapes of q, k and v alone decide about a problem. */
+export interface Shapes
+  extends Pick<
+    AttentionProblem,
+    'B' | 'H' | 'Hkv' | 'Lq' | 'Lk' | 'D' | 'Dv' | 'q' | 'k' | 'v' | 'output' | 'statistics'
+  > {
   readonly layout: LayoutName;
   readonly lead: readonly number[];
-  readonly B: number;
-  readonly H: number;
-  readonly Hkv: number;
-  readonly Lq: number;
-  readonly Lk: number;
-  readonly D: number;
-  readonly Dv: number;
-  readonly q: Operand;
-  readonly k: Operand;
-  readonly v: Operand;
-  readonly output: RowLayout;
-  readonly statistics: StatisticLayout;
 }
 
 /** A tensor of one of attention's float dtypes. Throws DTypeError or ShapeError. */
