@@ -24,6 +24,8 @@ export type AttentionDropout =
       /** A whole number below 2^53, or the two words of a 64-bit seed, the low one first. */
       seed: number | readonly [number, number];
       keyOffset?: number;
+      /** The same for batch entries, heads and queries: where this call begins in the one it is a part of. */
+      origin?: readonly [batch: number, head: number, query: number];
     }
   /** bool: true keeps; at rate 0 too. */
   | { rate: number; keep: Cells };
@@ -128,7 +130,6 @@ export function callSlots(
     rowSum: stats.rowSum.pointer,
     logSumExp: logSumExp?.pointer ?? 0,
     perPart,
-    reserved: 0,
   };
 }
 
@@ -150,6 +151,9 @@ function dropoutSlots(dropout: AttentionDropout | undefined) {
     seedLow: low >>> 0,
     seedHigh: high >>> 0,
     keyOffset: drawn?.keyOffset ?? 0,
+    batchOrigin: drawn?.origin?.[0] ?? 0,
+    headOrigin: drawn?.origin?.[1] ?? 0,
+    queryOrigin: drawn?.origin?.[2] ?? 0,
     ...stridedCells('keep', keep, 1),
   };
 }

@@ -12,7 +12,7 @@ const cells = <N extends string>(name: N) =>
     readonly [slot in N | `${N}Batch` | `${N}Head` | `${N}Row` | `${N}Key`]: 'u';
   };
 
-/** Slots 0 to 59 of every attention kernel. */
+/** Slots 0 to 61 of every attention kernel. */
 export const ATTENTION_SLOTS = {
   ...operand('q'),
   ...operand('k'),
@@ -56,7 +56,10 @@ export const ATTENTION_SLOTS = {
   logSumExp: 'u',
   /** Units of work per part. */
   perPart: 'u',
-  reserved: 'u',
+  /** The first batch entry, head and query of this call within the one that dropout draws for. */
+  batchOrigin: 'u',
+  headOrigin: 'u',
+  queryOrigin: 'u',
 } as const;
 
 const output = operand('output');

@@ -149,9 +149,10 @@ function forbidOutside(r0: i32, from: i32, n: i32, factor: f32): void {
 /** keepCells[j][r] = 1/(1−rate) where dropout keeps the cell, else 0, for keys [from, to) (and up to 7 more). */
 export function dropoutCells(args: usize, chunk: i32, r0: i32, valid: i32, from: i32, to: i32): void {
   if (dropMode == 2) return keepMaskCells(args, chunk + r0, valid, from, to);
-  const rows = i32x4.add(i32x4.splat(chunk + r0), i32x4(0, 1, 2, 3));
+  // The call may be a part: its first batch entry, head and query within the whole come with it.
+  const rows = i32x4.add(i32x4.splat(chunk + r0 + argU(args, 61)), i32x4(0, 1, 2, 3));
   const later = i32x4.add(rows, i32x4.splat(4));
-  const b = i32x4.splat(batch), h = i32x4.splat(head);
+  const b = i32x4.splat(batch + argU(args, 59)), h = i32x4.splat(head + argU(args, 60));
   let block = <u32>(from + keyOffset) >> 2;
   let skip: i32 = (from + keyOffset) & 3;
   let c = keepCells;

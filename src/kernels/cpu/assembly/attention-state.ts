@@ -9,7 +9,7 @@ import { argF, argU, scratchPointer } from './runtime';
 // @ts-ignore: decorator
 @inline export const CHUNK: i32 = 64;
 // @ts-ignore: decorator
-@inline export const SHARED_SLOTS: usize = 60;
+@inline export const SHARED_SLOTS: usize = 62;
 /** Stands for an allowed score of −∞, so that −∞ itself can mark forbidden cells. */
 // @ts-ignore: decorator
 @inline export const LOWEST: f32 = -3.4028234663852886e38;
