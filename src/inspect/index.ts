@@ -9,6 +9,8 @@ export {
   type WordAlignment,
   type Words,
 } from './alignment.js';
+export { type ValueWeighting, valueWeightedNorms } from './norms.js';
 export { nearest256, type Rgb, viridis } from './palette.js';
+export { type RolloutPlace, rollout } from './rollout.js';
 export { type ColorMode, colorMode, drawHeatMap, type HeatMap, type HeatMapOptions } from './terminal.js';
 export { displayWidth, fitWidth, harmless, padWidth } from './width.js';

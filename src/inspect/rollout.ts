@@ -1,0 +1,89 @@
+// Attention rollout (Abnar & Zuidema 2020, "Quantifying Attention Flow in Transformers"): how much one position of a
+// stack of self-attention layers draws on each position of its input, when every layer's weights are followed down.
+import type { AttentionMap } from '../map/attention-map.js';
+import { OptionError, ShapeError } from '../tensor/errors.js';
+import { describe } from '../tensor/host.js';
+
+export interface RolloutPlace {
+  /** Batch entry; may be left out where there is but one. */
+  readonly batch?: number;
+  /** The position, at the last layer, whose sources are wanted. */
+  readonly query: number;
+  /** Share of each layer's output that its residual connection carries past attention; default 0.5, as in the paper. */
+  readonly residual?: number;
+}
+
+/** Weights read at a time. */
+const STEP = 2 ** 20;
+
+/**
+ * Rollout of one position: `maps` are the layers' self-attention, the first layer first. A layer passes on
+ * Ã = residual·I + (1 − residual)·A, A being the mean of its heads with every row scaled to sum to 1 (what a sink took
+ * is spread over the keys; an empty row passes its own position on alone). The result, float64 [L], is row `query` of
+ * Ã_n·…·Ã_2·Ã_1 and sums to 1. It needs one row of the last layer and all rows of the others, a few at a time.
+ *
+ * Weights say where values were taken from, not what they did to the output: a small value under a large weight
+ * changes nothing (see valueWeightedNorms).
+ * @throws OptionError for an empty list or a place outside, ShapeError where layers differ in length.
+ */
+export async function rollout(maps: readonly AttentionMap[], place: RolloutPlace): Promise<Float64Array> {
+  const { batch, query, residual = 0.5 } = place;
+  if (maps.length === 0) throw new OptionError('rollout: expected the maps of at least one layer, got none');
+  if (!(typeof residual === 'number' && residual >= 0 && residual <= 1))
+    throw new OptionError(`rollout: residual is a number from 0 to 1, got ${describe(residual)}`);
+  const length = maps[0].shape[2];
+  maps.forEach(({ shape: [, , Lq, Lk] }, layer) => {
+    if (Lq !== length || Lk !== length)
+      throw new ShapeError(
+        `rollout: layer ${layer} attends from ${Lq} to ${Lk} positions, expected ${length}`,
+      );
+  });
+  if (!Number.isInteger(query) || query < 0 || query >= length)
+    throw new OptionError(
+      `rollout: query is a whole number from 0 to below ${length}, got ${describe(query)}`,
+    );
+  let shares = new Float64Array(length);
+  shares[query] = 1;
+  for (const map of maps.toReversed()) shares = await passDown(map, batch, shares, residual);
+  return shares;
+}
+
+/** shares·Ã of one layer. */
+async function passDown(
+  map: AttentionMap,
+  batch: number | undefined,
+  shares: Float64Array,
+  residual: number,
+): Promise<Float64Array<ArrayBuffer>> {
+  const length = shares.length;
+  const below = new Float64Array(length);
+  const step = Math.max(1, Math.floor(STEP / length));
+  for (let from = 0; from < length; from += step) {
+    const to = Math.min(length, from + step);
+    if (shares.subarray(from, to).every((share) => share === 0)) continue;
+    const rows = await meanOfHeads(map, batch, [from, to]);
+    for (let i = from; i < to; i++) {
+      const row = rows.subarray((i - from) * length, (i - from + 1) * length);
+      const sum = row.reduce((a, w) => a + w, 0);
+      below[i] += sum > 0 ? residual * shares[i] : shares[i];
+      if (!(sum > 0)) continue;
+      const factor = ((1 - residual) * shares[i]) / sum;
+      for (let j = 0; j < length; j++) below[j] += factor * row[j];
+    }
+  }
+  return below;
+}
+
+async function meanOfHeads(
+  map: AttentionMap,
+  batch: number | undefined,
+  queries: readonly [number, number],
+): Promise<Float64Array> {
+  const [, H, , Lk] = map.shape;
+  const sum = new Float64Array((queries[1] - queries[0]) * Lk);
+  for (let head = 0; head < H; head++) {
+    const { data } = await map.tile({ batch, head, queries });
+    for (let n = 0; n < sum.length; n++) sum[n] += data[n] / H;
+  }
+  return sum;
+}
