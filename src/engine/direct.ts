@@ -33,6 +33,8 @@ import type { EngineDType, HostData } from './types.js';
 /** How long the caller looks for the end of the threads' parts before it sleeps, in milliseconds. */
 const CALLER_SPIN = 0.05;
 const STALL_MILLISECONDS = 30_000;
+/** How often a caller that sleeps looks whether the threads still live: it hears no event meanwhile. */
+const LOOK_MILLISECONDS = 200;
 
 export class DirectExecutor implements Executor {
   failure: EngineError | undefined;
@@ -118,15 +120,16 @@ export class DirectExecutor implements Executor {
   /** Waits until fewer than `pending` parts are open, or gives the threads up for dead. */
   private await(pending: number): number {
     const { control } = this;
-    if (!spin(control, PENDING, pending, CALLER_SPIN)) {
-      const stall = this.options.stallMilliseconds ?? STALL_MILLISECONDS;
-      Atomics.wait(control, PENDING, pending, stall);
+    if (spin(control, PENDING, pending, CALLER_SPIN)) return Atomics.load(control, PENDING);
+    const stall = this.options.stallMilliseconds ?? STALL_MILLISECONDS;
+    for (let waited = 0; waited < stall; waited += LOOK_MILLISECONDS) {
+      Atomics.wait(control, PENDING, pending, Math.min(LOOK_MILLISECONDS, stall - waited));
       // Only the last part wakes the caller, so a wait that timed out may have seen progress.
-      if (Atomics.load(control, PENDING) === pending) {
-        throw this.fail(`threads made no progress in ${stall / 1000} s`);
-      }
+      const now = Atomics.load(control, PENDING);
+      if (now !== 0 && this.workers?.some((worker) => worker.isDead())) throw this.fail('a thread died');
+      if (now !== pending) return now;
     }
-    return Atomics.load(control, PENDING);
+    throw this.fail(`threads made no progress in ${stall / 1000} s`);
   }
 
   /** Starts the threads unless they are; returns at once, they join when they are ready. */
@@ -159,6 +162,7 @@ export class DirectExecutor implements Executor {
       const detail = cause instanceof Error ? `: ${cause.message}` : '';
       this.failure = new EngineError(`${message}${detail}; the engine cannot be used any more`, { cause });
       close(this.control);
+      for (const worker of this.workers ?? []) void worker.terminate();
       this.onFailure?.(this.failure);
     }
     return this.failure;

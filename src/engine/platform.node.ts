@@ -29,7 +29,15 @@ export function startThread(workerUrl?: string): WorkerHandle {
     name: 'fovea',
     execArgv: [],
   });
-  const handle: WorkerHandle = {
+  // Asked once while the worker lives, Node keeps when its loop began, and says −1 for the idle time of a loop that
+  // is no more, at once: 'exit' is heard only when this thread's own loop turns.
+  const idleTime = () => worker.performance.eventLoopUtilization().idle;
+  worker.once('online', idleTime);
+  let ended = false;
+  worker.once('exit', () => {
+    ended = true;
+  });
+  return {
     post: (message) => worker.postMessage(message),
     listen(received, died) {
       worker.on('message', received);
@@ -37,11 +45,11 @@ export function startThread(workerUrl?: string): WorkerHandle {
       worker.on('exit', (code) => died(new Error(`it ended with code ${code}`)));
       worker.unref();
     },
+    isDead: () => ended || idleTime() < 0,
     terminate: async () => {
       await worker.terminate();
     },
   };
-  return handle;
 }
 
 /** A script that was not found is the bundler's doing; the message tells the way out. */

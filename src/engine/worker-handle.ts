@@ -16,6 +16,7 @@ export function handleOf(worker: Worker): WorkerHandle {
         );
       };
     },
+    isDead: () => false,
     async terminate() {
       worker.terminate();
     },

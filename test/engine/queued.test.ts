@@ -25,6 +25,7 @@ function engineWorker(): WorkerHandle {
       worker.on('message', received).on('error', died);
       worker.on('exit', (code) => died(new Error(`code ${code}`)));
     },
+    isDead: () => false,
     terminate: async () => void (await worker.terminate()),
   };
 }

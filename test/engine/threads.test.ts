@@ -1,8 +1,7 @@
 import { spawn } from 'node:child_process';
-import { Worker } from 'node:worker_threads';
 import { afterEach, beforeAll, expect, test } from 'vitest';
 import { DirectExecutor } from '../../dist/engine/direct.js';
-import { createEngine } from '../../dist/engine/engine.js';
+import { createEngine, defaultEngine } from '../../dist/engine/engine.js';
 import { type ExecutorOptions, heapBase, SCRATCH_BYTES } from '../../dist/engine/executor.js';
 import { matmul } from '../../dist/engine/ops/matmul.js';
 import { EngineError } from '../../dist/tensor/errors.js';
@@ -121,26 +120,85 @@ test('an idle thread that dies poisons the engine within a second', async () => 
   await expect(executor.finish()).rejects.toThrow(/a thread died/);
 });
 
-test('a thread that dies with a part in its hands poisons the engine after a bounded wait', async () => {
-  const { executor, run } = await start(2, { stallMilliseconds: 300 });
-  const internals = executor as unknown as { control: Int32Array; workers: unknown[] };
-  internals.workers = [];
-  // In the place of the engine's thread: one that takes a part and is gone.
-  const thief = `const { workerData } = require('node:worker_threads');
-    const c = workerData;
-    c[255] = 1; Atomics.notify(c, 255);
-    for (;;) {
-      const t = Atomics.load(c, 0);
-      if ((t & 4095) > 0 && Atomics.compareExchange(c, 0, t, t - 1) === t) process.exit();
-    }`;
-  new Worker(thief, { eval: true, workerData: internals.control }).unref();
-  Atomics.wait(internals.control, 255, 0, 10_000);
+/** In the place of the engine's thread: one that takes a part, holds it for a while, and does `then`. */
+function thief(milliseconds: number, then: string): string {
+  const script = `import { parentPort } from 'node:worker_threads';
+    parentPort.on('message', ({ memory }) => {
+      const c = new Int32Array(memory.buffer, 0, 256);
+      Atomics.store(c, 255, 1);
+      for (;;) {
+        const t = Atomics.load(c, 0);
+        if ((t & 4095) === 0 || Atomics.compareExchange(c, 0, t, t - 1) !== t) continue;
+        const end = performance.now() + ${milliseconds};
+        while (performance.now() < end);
+        Atomics.store(c, 254, 1);
+        ${then};
+        if (Atomics.sub(c, 32, 1) === 1) Atomics.notify(c, 32);
+      }
+    });`;
+  return `data:text/javascript,${encodeURIComponent(script)}`;
+}
+
+/** Two jobs' parts for a thief: the second is stolen at the latest, for the caller's own lasts long. */
+async function robbed(milliseconds: number, then: string, more: Partial<ExecutorOptions> = {}) {
+  const { executor, run } = await start(2, { workerUrl: thief(milliseconds, then), ...more });
+  const { control } = executor as unknown as { control: Int32Array };
+  executor.startThreads();
+  while (Atomics.load(control, 255) === 0) await new Promise((resolve) => setTimeout(resolve, 5));
+  return { executor, run, finished: () => Atomics.load(control, 254) === 1 };
+}
+
+test.each(['process.exit(3)', "throw new Error('gone')"])(
+  'a thread that dies with a part in its hands poisons the engine within a second: %s',
+  async (then) => {
+    const { executor, run } = await robbed(300, then);
+    const began = performance.now();
+    expect(() => run(WORK, 10_000, 2)).toThrow(EngineError);
+    expect(performance.now() - began).toBeLessThan(300 + 1000);
+    expect(executor.failure?.message).toMatch(/a thread died/);
+    expect(() => run(MARK, 1, 1)).toThrow(EngineError);
+    await expect(executor.read(65536, 'int32', 1)).rejects.toThrow(EngineError);
+    await expect(executor.finish()).rejects.toThrow(EngineError);
+  },
+);
+
+test('a thread that works on one part for 2 s is not taken for dead', async () => {
+  const { executor, run, finished } = await robbed(2000, '');
+  run(WORK, 10_000, 2);
+  expect(finished()).toBe(true);
+  expect(executor.failure).toBeUndefined();
+});
+
+test('where nothing tells of a death, the wait is bounded: a stall of 300 ms poisons the engine', async () => {
+  const { run } = await robbed(3000, '', { stallMilliseconds: 300 });
   const began = performance.now();
-  expect(() => {
-    for (;;) run(WORK, 10_000, 4);
-  }).toThrow(/no progress/);
-  expect(performance.now() - began).toBeLessThan(5000);
+  expect(() => run(WORK, 10_000, 2)).toThrow(/no progress in 0\.3 s/);
+  expect(performance.now() - began).toBeLessThan(2000);
   expect(() => run(MARK, 1, 1)).toThrow(EngineError);
+});
+
+test('threads end with an engine that broke', async () => {
+  const { executor, run } = await start(3);
+  await threadsReady(executor);
+  const { workers } = executor as unknown as { workers: { isDead(): boolean }[] };
+  expect(workers.map((worker) => worker.isDead())).toEqual([false, false]);
+  expect(() => run(TRAP, 0, 2)).toThrow(EngineError);
+  await expect.poll(() => workers.every((worker) => worker.isDead()), { timeout: 5000 }).toBe(true);
+});
+
+test('a default engine that lost a thread is replaced', async () => {
+  const broken = await defaultEngine();
+  const { executor } = broken as unknown as { executor: { failure?: EngineError; workers?: Terminated[] } };
+  type Terminated = { terminate(): Promise<void> };
+  const a = broken.tensor(new Float32Array(250_000).fill(1), [500, 500]);
+  matmul(a, a);
+  await executor.workers?.[0]?.terminate();
+  if (broken.threads > 1) expect(() => matmul(a, a)).toThrow(/a thread died/);
+  const fresh = await defaultEngine();
+  expect(fresh === broken).toBe(broken.threads === 1);
+  const b = fresh.tensor(new Float32Array(250_000).fill(1), [500, 500]);
+  expect((await matmul(b, b).read())[7]).toBe(500);
+  await fresh.dispose();
 });
 
 test.each([
