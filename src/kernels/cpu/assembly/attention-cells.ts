@@ -6,18 +6,19 @@ import { tanh4 } from './attention-math';
 import { LOWEST4, MINUS_INFINITY } from './constants';
 import { philox8 } from './philox';
 import { CELLS, scoreTile } from './attention-products';
+import { scoreKeys } from './attention-tiles';
 import {
   batch, bias, cells, diagonal, dropMode, dropScale, dropThreshold, hasAlibi, head, k, kRow, keep, keepCells,
   keyOffset, mask, rowHigh, rowLow, scale, seedHigh, seedLow, slope, slopeCells, softcap, words, D,
 } from './attention-state';
 
 /**
- * The power of two in a scale up to 1: q is packed times it, so that q·k does not overflow where scale·q·k fits, and
- * nothing is rounded. What remains of the scale multiplies the cells.
+ * The sign and power of two of a scale up to 1: q is packed times it, so that q·k does not overflow where scale·q·k
+ * fits, and nothing is rounded. What remains of the scale, > 0, multiplies the cells.
  */
 export function packScale(): f32 {
-  if (abs(scale) > 1) return 1;
-  const power = reinterpret<f32>(reinterpret<u32>(scale) & 0x7f800000);
+  if (abs(scale) > 1) return scale > 0 ? 1 : -1;
+  const power = reinterpret<f32>(reinterpret<u32>(scale) & 0xff800000);
   return power == 0 ? scale : power;
 }
 
@@ -47,6 +48,31 @@ export function scoreCells(
   else forbidOutside(r0, from, padded, factor);
   if (bias) forbidBias(args, chunk + r0, valid, from, n);
   if (mask) forbidMask(args, chunk + r0, valid, from, n);
+}
+
+/** Whether some row of the group may not attend to some key of [from, to). */
+export function anyForbidden(r0: i32, from: i32, to: i32): bool {
+  return mask != 0 || bias != 0 || !allWithin(r0, from, to);
+}
+
+/**
+ * The same scores but for a factor > 0 that is returned, and allowed ones may be −∞ too: for a softmax that need not
+ * tell these from forbidden ones.
+ */
+export function rawScores(args: usize, qT: usize, chunk: i32, r0: i32, valid: i32, from: i32, to: i32): f32 {
+  const n = to - from;
+  scoreKeys(qT, D, k + <usize>from * kRow, kRow, n, cells, valid);
+  let factor = cellScale();
+  if (softcap != 0 || hasAlibi || bias) {
+    shapeScores(n, factor, false);
+    factor = 1;
+  }
+  if (hasAlibi) addAlibi(chunk + r0 + diagonal - from, n);
+  if (bias) addBias(args, chunk + r0, valid, from, n);
+  if (!allWithin(r0, from, to)) forbidEdges(r0, from, to);
+  if (bias) forbidBias(args, chunk + r0, valid, from, n);
+  if (mask) forbidMask(args, chunk + r0, valid, from, n);
+  return factor;
 }
 
 function shapeScores(n: i32, factor: f32, slopes: bool): void {
@@ -129,7 +155,34 @@ function allWithin(r0: i32, from: i32, to: i32): bool {
   return !v128.any_true(v128.or(below, above));
 }
 
-/** The same, and forbids cells outside the rows' ranges of keys. */
+/** Forbids cells outside the rows' ranges of keys: those before the last row begins and after the first ends. */
+function forbidEdges(r0: i32, from: i32, to: i32): void {
+  let all = from, none = to;
+  for (let r = r0; r < r0 + 8; r++) {
+    all = max(all, load<i32>(rowLow + (<usize>r << 2)));
+    none = min(none, load<i32>(rowHigh + (<usize>r << 2)));
+  }
+  all = min(all, to);
+  forbidKeys(r0, from, from, all);
+  forbidKeys(r0, from, max(all, none), to);
+}
+
+/** Forbids cells outside the rows' ranges among keys [first, last); cells begin with key `from`. */
+function forbidKeys(r0: i32, from: i32, first: i32, last: i32): void {
+  const low = rowLow + (<usize>r0 << 2), high = rowHigh + (<usize>r0 << 2);
+  const lowA = v128.load(low), lowB = v128.load(low, 16), highA = v128.load(high), highB = v128.load(high, 16);
+  let j = i32x4.splat(first);
+  const end = cells + <usize>(last - from) * CELLS;
+  for (let c = cells + <usize>(first - from) * CELLS; c < end; c += CELLS) {
+    const a = v128.and(i32x4.ge_s(j, lowA), i32x4.lt_s(j, highA));
+    const b = v128.and(i32x4.ge_s(j, lowB), i32x4.lt_s(j, highB));
+    v128.store(c, v128.bitselect(v128.load(c), MINUS_INFINITY, a));
+    v128.store(c, v128.bitselect(v128.load(c, 16), MINUS_INFINITY, b), 16);
+    j = i32x4.add(j, i32x4.splat(1));
+  }
+}
+
+/** Scales and lifts as liftLowest, and forbids cells outside the rows' ranges of keys. */
 function forbidOutside(r0: i32, from: i32, n: i32, factor: f32): void {
   const f = f32x4.splat(factor);
   const low = rowLow + (<usize>r0 << 2), high = rowHigh + (<usize>r0 << 2);

@@ -39,6 +39,43 @@ export function copyRows(from: usize, fromRow: usize, to: usize, toRow: usize, r
   for (let r = 0; r < rows; r++) writeRow(from + <usize>r * fromRow, to + <usize>r * toRow, width, 1);
 }
 
+/** to[r] = factor[r]·c[..][r]: transposes four lanes of c [width][8] into `rows` (1..4) rows of `width` floats. */
+export function unpackRows(c: usize, to: usize, stride: usize, rows: i32, width: i32, factor: v128): void {
+  // Rows that do not exist are written first, over the last that does.
+  const last = rows - 1;
+  let r1 = to + <usize>min(1, last) * stride, r2 = to + <usize>min(2, last) * stride, r3 = to + <usize>min(3, last) * stride;
+  let d = 0;
+  for (; d + 4 <= width; d += 4) {
+    const a = f32x4.mul(v128.load(c), factor);
+    const b = f32x4.mul(v128.load(c, 32), factor);
+    const e = f32x4.mul(v128.load(c, 64), factor);
+    const f = f32x4.mul(v128.load(c, 96), factor);
+    const ab0 = v128.shuffle<f32>(a, b, 0, 4, 1, 5), ab1 = v128.shuffle<f32>(a, b, 2, 6, 3, 7);
+    const ef0 = v128.shuffle<f32>(e, f, 0, 4, 1, 5), ef1 = v128.shuffle<f32>(e, f, 2, 6, 3, 7);
+    v128.store(r3, v128.shuffle<i64>(ab1, ef1, 1, 3));
+    v128.store(r2, v128.shuffle<i64>(ab1, ef1, 0, 2));
+    v128.store(r1, v128.shuffle<i64>(ab0, ef0, 1, 3));
+    v128.store(to, v128.shuffle<i64>(ab0, ef0, 0, 2));
+    c += 128;
+    to += 16;
+    r1 += 16;
+    r2 += 16;
+    r3 += 16;
+  }
+  for (; d < width; d++) {
+    const a = f32x4.mul(v128.load(c), factor);
+    store<f32>(r3, f32x4.extract_lane(a, 3));
+    store<f32>(r2, f32x4.extract_lane(a, 2));
+    store<f32>(r1, f32x4.extract_lane(a, 1));
+    store<f32>(to, f32x4.extract_lane(a, 0));
+    c += 32;
+    to += 4;
+    r1 += 4;
+    r2 += 4;
+    r3 += 4;
+  }
+}
+
 export function clearRows(to: usize, stride: usize, rows: i32, width: i32): void {
   for (let r = 0; r < rows; r++) {
     const end = to + (<usize>width << 2);

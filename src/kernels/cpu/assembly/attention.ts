@@ -11,24 +11,25 @@ import { argU } from './runtime';
 import { expScore, logScore4 } from './attention-math';
 import { LOWEST4, MINUS_INFINITY, SIGN } from './constants';
 import { exp4 } from './math';
-import { CELLS, GROUP, packRows, rowProduct } from './attention-products';
-import { clearRows, copyRows, stageRows, stagedStride, writeRow } from './attention-rows';
-import { dropoutCells, packScale, scoreCells } from './attention-cells';
+import { CELLS, GROUP, packRows } from './attention-products';
+import { clearRows, stageRows, stagedStride, unpackRows } from './attention-rows';
+import { anyForbidden, dropoutCells, packScale, rawScores, scoreCells } from './attention-cells';
+import { dropCells, markForbidden, rescale, weighCells } from './attention-softmax';
+import { addContext, addContextByCell, allFinite } from './attention-tiles';
 import {
-  address, B, CHUNK, D, Dv, H, Lq, SHARED_SLOTS, TILE, batch, boundRows, cells, decode, dropMode, firstKey, head, keepCells,
-  lastKey, q, qRow, queryStart, rowAux, rowMax, rowSum, scratchRest, selectPair, sink, statAt, statRow, v, vRow, warmPair, words,
+  address, B, CHUNK, D, Dv, H, Lq, SHARED_SLOTS, TILE, batch, boundRows, cells, decode, dropMode, firstKey, head, lastKey,
+  q, qRow, queryStart, rowAux, rowMax, rowSum, scratchRest, selectPair, sink, slopeCells, statAt, statRow, v, vRow, warmPair,
+  words,
 } from './attention-state';
 
 // The forward's own scratch.
 let queryT: usize = 0; // [groups][D][8]
-let sums: usize = 0; // [CHUNK][padded Dv]
-let sumRow: usize = 0;
+let sums: usize = 0; // [groups][padded Dv][8]
 let valueCopy: usize = 0; // [TILE][padded Dv] where Dv is not a multiple of 8
 
 function layOut(): void {
-  sumRow = <usize>((Dv + 7) & ~7) * 4;
   sums = scratchRest;
-  queryT = sums + <usize>CHUNK * sumRow;
+  queryT = sums + <usize>CHUNK * ((Dv + 7) & ~7) * 4;
   valueCopy = queryT + <usize>D * CHUNK * 4;
 }
 
@@ -53,55 +54,45 @@ export function attentionForward(args: usize, part: u32): void {
 
 function forwardChunk(args: usize, from: i32, rows: i32): void {
   startRows(from, rows);
+  const width = (Dv + 7) & ~7;
+  memory.fill(sums, 0, <usize>((rows + 7) >> 3) * width * CELLS);
   const first = firstKey(0, rows), last = lastKey(0, rows);
-  const start = first & ~(TILE - 1);
-  if (last <= start + TILE) return forwardTile(args, from, rows, start, last);
-  clearRows(sums, sumRow, (rows + 7) & ~7, <i32>(sumRow >> 2));
-  for (let tile = start; tile < last; tile += TILE) {
+  for (let tile = first & ~(TILE - 1); tile < last; tile += TILE) {
     const tileEnd = min(tile + TILE, last);
     const values = stageRows(v + <usize>tile * vRow, vRow, tileEnd - tile, Dv, valueCopy);
+    const stride = stagedStride(vRow, Dv);
+    let leaks = -1; // whether some value is not finite; −1: not looked yet
     for (let r0 = 0; r0 < rows; r0 += GROUP) {
       const valid = min(GROUP, rows - r0);
-      // Keys nobody in the group may attend to are left out, in whole steps of 4 from the tile's start.
       const a = max(tile, firstKey(r0, valid) & ~3), b = min(tileEnd, lastKey(r0, valid));
       if (a >= b) continue;
-      weighGroup(args, from, r0, valid, a, b);
-      if (dropMode) multiplyCells(b - a);
-      const y = values + <usize>(a - tile) * stagedStride(vRow, Dv), to = sums + <usize>r0 * sumRow;
-      rowProduct(cells, CELLS, 0, b - a, y, stagedStride(vRow, Dv), to, sumRow, Dv, rowAux + (<usize>r0 << 2), valid);
+      const y = values + <usize>(a - tile) * stride;
+      const marked = anyForbidden(r0, a, b);
+      if (marked && leaks < 0) leaks = allFinite(values, stride, tileEnd - tile, width) ? 0 : 1;
+      attendGroup(args, from, r0, valid, a, b, y, stride, marked && leaks > 0);
     }
   }
   for (let r = 0; r < rows; r += 4) finishRows(args, from + r, r, min(4, rows - r));
 }
 
-/** All keys of the chunk lie in one tile: weights are divided before they meet the values, and nothing is rescaled. */
-function forwardTile(args: usize, from: i32, rows: i32, tile: i32, last: i32): void {
-  const values = stageRows(v + <usize>tile * vRow, vRow, max(0, last - tile), Dv, valueCopy);
-  const stride = stagedStride(vRow, Dv);
-  for (let r0 = 0; r0 < rows; r0 += GROUP) {
-    const valid = min(GROUP, rows - r0);
-    const a = max(tile, firstKey(r0, valid) & ~3), b = lastKey(r0, valid);
-    if (a < b) weighGroup(args, from, r0, valid, a, b);
-    for (let r = r0; r < r0 + valid; r += 4) {
-      const count = min(4, r0 + valid - r);
-      finishStatistics(args, from + r, r, count);
-      if (a < b) {
-        divideCells(b - a, <usize>r << 2);
-        contextRows(args, from + r, r, count, b - a, values + <usize>(a - tile) * stride, stride);
-      }
-      clearEmpty(args, from + r, r, count);
-    }
+/** One group of rows and keys [a, b) of a tile, whose values are at y; `leaks` if forbidden ones may not be multiplied by 0. */
+function attendGroup(
+  args: usize, from: i32, r0: i32, valid: i32, a: i32, b: i32, y: usize, stride: usize, leaks: bool,
+): void {
+  const qT = queryT + <usize>(r0 * D) * 4, offset = <usize>r0 << 2, n = b - a;
+  const width = (Dv + 7) & ~7, c = sums + <usize>(r0 * width) * 4;
+  let factor: f32 = 1;
+  if (leaks) {
+    scoreCells(args, qT, from, r0, valid, a, b, false);
+    markForbidden(n);
+  } else factor = rawScores(args, qT, from, r0, valid, a, b);
+  if (weighCells(n, offset, valid, factor)) rescale(c, width, offset);
+  if (dropMode) {
+    dropoutCells(args, from, r0, valid, a, b);
+    dropCells(n);
   }
-}
-
-/** Writes up to four rows of the output: in place where that writes no other row. */
-function contextRows(args: usize, i: i32, r: i32, count: i32, n: i32, y: usize, yRow: usize): void {
-  const row = address(args, SHARED_SLOTS + 3);
-  const to = outputRow(args, i);
-  const p = cells + ((<usize>r << 2) & 16);
-  if (count == 4 && (Dv & 7) == 0) return rowProduct(p, CELLS, 0, n, y, yRow, to, row, Dv, 0, 4);
-  rowProduct(p, CELLS, 0, n, y, yRow, sums, sumRow, Dv, 0, 4);
-  copyRows(sums, sumRow, to, row, count, Dv);
+  if (leaks) addContextByCell(cells, slopeCells, n, y, stride, width, c);
+  else addContext(cells, n, y, stride, width, c, valid);
 }
 
 /** Rows marked as empty (factor −0) are 0, whatever their forbidden cells held. */
@@ -122,63 +113,13 @@ function startRows(from: i32, rows: i32): void {
   }
 }
 
-/** One group of rows against keys [a, b) of a tile: scores, softmax, and dropout's choices in keepCells. */
-function weighGroup(args: usize, from: i32, r0: i32, valid: i32, a: i32, b: i32): void {
-  scoreCells(args, queryT + <usize>(r0 * D) * 4, from, r0, valid, a, b, false);
-  const offset = <usize>r0 << 2;
-  softmaxCells(b - a, offset);
-  if (valid > 4) softmaxCells(b - a, offset + 16);
-  if (dropMode) dropoutCells(args, from, r0, valid, a, b);
-}
-
-function multiplyCells(n: i32): void {
-  const end = cells + <usize>n * CELLS;
-  for (let c = cells; c < end; c += 16) v128.store(c, f32x4.mul(v128.load(c), v128.load(c - cells + keepCells)));
-}
-
-/** Four rows' cells times their factor 1/sum and dropout's. The factor is not negative but for the −0 of empty rows. */
-function divideCells(n: i32, offset: usize): void {
-  const f = v128.load(rowAux + offset);
-  const from = cells + (offset & 16);
-  const end = from + <usize>n * CELLS;
-  if (dropMode) {
-    for (let c = from; c < end; c += CELLS) {
-      v128.store(c, f32x4.mul(v128.load(c), f32x4.mul(f, v128.load(c - cells + keepCells))));
-    }
-    return;
-  }
-  for (let c = from; c < end; c += CELLS) v128.store(c, f32x4.mul(v128.load(c), f));
-}
-
-/** Four rows' cells become exp(score − max), forbidden ones −0; brings maximum, sum and rescale factor up to date. */
-function softmaxCells(n: i32, offset: usize): void {
-  const from = cells + (offset & 16);
-  const end = from + <usize>n * CELLS;
-  const before = v128.load(rowMax + offset);
-  let most = before;
-  for (let c = from; c < end; c += CELLS) most = f32x4.pmax(most, v128.load(c));
-  const none = MINUS_INFINITY;
-  const base = v128.bitselect(f32x4.splat(0), most, f32x4.eq(most, none));
-  const factor = exp4(f32x4.sub(before, base));
-  let sum = f32x4.splat(0);
-  for (let c = from; c < end; c += CELLS) {
-    const s = v128.load(c);
-    const p = exp4(f32x4.sub(s, base));
-    sum = f32x4.add(sum, p);
-    v128.store(c, v128.or(p, v128.and(f32x4.eq(s, none), SIGN)));
-  }
-  v128.store(rowMax + offset, most);
-  v128.store(rowSum + offset, f32x4.add(f32x4.mul(v128.load(rowSum + offset), factor), sum));
-  v128.store(rowAux + offset, factor);
-}
-
-/** Divides `valid` of four rows by their sums and writes them with their statistics. */
-function finishRows(args: usize, i: i32, r: i32, valid: i32): void {
-  finishStatistics(args, i, r, valid);
-  for (let n = 0; n < valid; n++) {
-    writeRow(sums + <usize>(r + n) * sumRow, outputRow(args, i + n), Dv, load<f32>(rowAux + (<usize>(r + n) << 2)));
-  }
-  clearEmpty(args, i, r, valid);
+/** Divides up to four rows by their sums and writes them with their statistics. */
+function finishRows(args: usize, i: i32, r: i32, count: i32): void {
+  finishStatistics(args, i, r, count);
+  const width = (Dv + 7) & ~7;
+  const c = sums + <usize>((r & ~7) * width) * 4 + (<usize>(r & 4) << 2);
+  unpackRows(c, outputRow(args, i), address(args, SHARED_SLOTS + 3), count, Dv, v128.load(rowAux + (<usize>r << 2)));
+  clearEmpty(args, i, r, count);
 }
 
 /** Adds the sink, writes the statistics of four rows, and leaves what divides each row in rowAux: −0 for an empty one. */

@@ -1,0 +1,122 @@
+// The online softmax on the cells [n][8] of one group of rows: each tile's scores become exp(score − maximum so far),
+// and what earlier tiles summed is rescaled when the maximum moves. Groups of at most 4 rows leave the upper half alone.
+import { MINUS_INFINITY, SIGN } from './constants';
+import { exp4 } from './math';
+import { CELLS } from './attention-products';
+import { cells, keepCells, rowAux, rowMax, rowSum, slopeCells } from './attention-state';
+
+/**
+ * Scores times `factor` (> 0) become weights; −∞ becomes 0. Brings rowMax and rowSum at `offset` bytes up to date and
+ * leaves in rowAux what earlier sums must be multiplied by; returns whether any of that is not 1.
+ */
+export function weighCells(n: i32, offset: usize, valid: i32, factor: f32): bool {
+  if (valid <= 4) {
+    raiseFour(n, rowMax + offset, rowAux + offset, factor);
+    return weighFour(n, offset);
+  }
+  raiseEight(n, rowMax + offset, rowAux + offset, factor);
+  return weighEight(n, offset);
+}
+
+/** Writes the larger of `before` and the scores' maximum to `after`; multiplies the scores. */
+function raiseEight(n: i32, before: usize, after: usize, factor: f32): void {
+  let a = v128.load(before), b = v128.load(before, 16);
+  const end = cells + <usize>n * CELLS;
+  if (factor == 1) {
+    for (let c = cells; c < end; c += CELLS) {
+      a = f32x4.pmax(a, v128.load(c));
+      b = f32x4.pmax(b, v128.load(c, 16));
+    }
+  } else {
+    const f = f32x4.splat(factor);
+    for (let c = cells; c < end; c += CELLS) {
+      const s = f32x4.mul(v128.load(c), f), t = f32x4.mul(v128.load(c, 16), f);
+      v128.store(c, s);
+      v128.store(c, t, 16);
+      a = f32x4.pmax(a, s);
+      b = f32x4.pmax(b, t);
+    }
+  }
+  v128.store(after, a);
+  v128.store(after, b, 16);
+}
+
+function raiseFour(n: i32, before: usize, after: usize, factor: f32): void {
+  let a = v128.load(before);
+  const f = f32x4.splat(factor);
+  const end = cells + <usize>n * CELLS;
+  for (let c = cells; c < end; c += CELLS) {
+    const s = f32x4.mul(v128.load(c), f);
+    v128.store(c, s);
+    a = f32x4.pmax(a, s);
+  }
+  v128.store(after, a);
+}
+
+// What −∞ is subtracted from a row without any score yet: 0, so that exp(−∞ − 0) is 0.
+// @ts-ignore: decorator
+@inline function baseOf(most: v128): v128 {
+  return v128.andnot(most, f32x4.eq(most, MINUS_INFINITY));
+}
+
+function weighEight(n: i32, offset: usize): bool {
+  const baseA = baseOf(v128.load(rowAux + offset)), baseB = baseOf(v128.load(rowAux + offset, 16));
+  let sumA = f32x4.splat(0), sumB = f32x4.splat(0);
+  const end = cells + <usize>n * CELLS;
+  for (let c = cells; c < end; c += CELLS) {
+    const a = exp4(f32x4.sub(v128.load(c), baseA));
+    const b = exp4(f32x4.sub(v128.load(c, 16), baseB));
+    v128.store(c, a);
+    v128.store(c, b, 16);
+    sumA = f32x4.add(sumA, a);
+    sumB = f32x4.add(sumB, b);
+  }
+  const moved = update(offset, sumA), movedUpper = update(offset + 16, sumB);
+  return moved || movedUpper;
+}
+
+function weighFour(n: i32, offset: usize): bool {
+  const base = baseOf(v128.load(rowAux + offset));
+  let sum = f32x4.splat(0);
+  const end = cells + <usize>n * CELLS;
+  for (let c = cells; c < end; c += CELLS) {
+    const a = exp4(f32x4.sub(v128.load(c), base));
+    v128.store(c, a);
+    sum = f32x4.add(sum, a);
+  }
+  return update(offset, sum);
+}
+
+/** Four rows' statistics from their new maximum, in rowAux, and the tile's sum; leaves the rescale factor in rowAux. */
+function update(offset: usize, sum: v128): bool {
+  const most = v128.load(rowAux + offset);
+  const factor = exp4(f32x4.sub(v128.load(rowMax + offset), baseOf(most)));
+  v128.store(rowMax + offset, most);
+  v128.store(rowSum + offset, f32x4.add(f32x4.mul(v128.load(rowSum + offset), factor), sum));
+  v128.store(rowAux + offset, factor);
+  return v128.any_true(f32x4.ne(factor, f32x4.splat(1)));
+}
+
+/** c [width][8] times the rescale factors. */
+export function rescale(c: usize, width: i32, offset: usize): void {
+  const a = v128.load(rowAux + offset), b = v128.load(rowAux + offset, 16);
+  const end = c + <usize>width * CELLS;
+  for (; c < end; c += CELLS) {
+    v128.store(c, f32x4.mul(v128.load(c), a));
+    v128.store(c, f32x4.mul(v128.load(c, 16), b), 16);
+  }
+}
+
+/** Sign marks of the forbidden cells (score −∞; allowed ones lie above it) into slopeCells. */
+export function markForbidden(n: i32): void {
+  const end = cells + <usize>n * CELLS;
+  for (let c = cells; c < end; c += 16) {
+    v128.store(c - cells + slopeCells, v128.and(f32x4.eq(v128.load(c), MINUS_INFINITY), SIGN));
+  }
+}
+
+/** Weights times dropout's factors. */
+export function dropCells(n: i32): void {
+  const end = cells + <usize>n * CELLS;
+  for (let c = cells; c < end; c += 16) v128.store(c, f32x4.mul(v128.load(c), v128.load(c - cells + keepCells)));
+}
