@@ -6,6 +6,8 @@
 import { parseArgs } from 'node:util';
 import { createEngine } from '../dist/engine/engine.js';
 import { matmul } from '../dist/engine/ops/matmul.js';
+import { median, seeded } from './measure.mjs';
+import { preparePeak } from './peak.mjs';
 
 const { values: options } = parseArgs({
   options: {
@@ -22,13 +24,8 @@ const EPS = 2 ** -24;
 /** A timing repeats its job until it holds so many operations, so that the clock's steps vanish in it. */
 const TIMED_FLOP = 6e7;
 
-let state = 20240229;
-const random = () => {
-  state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
-  return state / 2 ** 31 - 1;
-};
+const random = seeded();
 const numbers = (count) => Float32Array.from({ length: count }, random);
-const median = (list) => [...list].sort((a, b) => a - b)[list.length >> 1];
 
 /** name, M, N, K and options of matmul. */
 function jobs() {
@@ -85,35 +82,6 @@ function check(name, got, m, n, k, { transposeA, transposeB, bias }, data) {
       throw new Error(`${name}: element ${i},${j} is ${got[at]}, expected ${sum}`);
     }
   }
-}
-
-/** The register tile alone, on whole numbers, whose sums are exact; one part per thread. */
-async function preparePeak(engine) {
-  const k = 256;
-  const tile = engine.build === 'relaxed' ? [6, 8] : [5, 8];
-  const whole = (count) => Float32Array.from({ length: count }, () => Math.round(random() * 2));
-  const a = whole(k * tile[0]);
-  const b = whole(k * tile[1]);
-  const [ta, tb, tc] = [
-    engine.tensor(a, [k, tile[0]]),
-    engine.tensor(b, [k, tile[1]]),
-    engine.zeros([engine.threads, 48]),
-  ];
-  const repeats = 1000;
-  const flop = 2 * k * tile[0] * tile[1] * repeats * engine.threads;
-  const args = { a: ta.pointer, b: tb.pointer, c: tc.pointer, k, repeats };
-  const run = () => engine.run('gemmPeak', args, engine.threads);
-  run();
-  const got = await tc.read();
-  for (let at = 0; at < tile[0] * tile[1] * engine.threads; at++) {
-    const i = Math.floor((at % (tile[0] * tile[1])) / tile[1]);
-    const j = at % tile[1];
-    let sum = 0;
-    for (let p = 0; p < k; p++) sum += a[p * tile[0] + i] * b[p * tile[1] + j];
-    if (got[at] !== sum * repeats)
-      throw new Error(`peak: element ${at} is ${got[at]}, expected ${sum * repeats}`);
-  }
-  return { run, flop };
 }
 
 /** GFLOP/s of one timing. */

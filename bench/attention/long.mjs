@@ -1,0 +1,117 @@
+// Length against memory: every system at every length in a process of its own, on one thread; Fovea on two threads too.
+// Peak resident memory is VmHWM less that of a process that only allocates inputs and outputs, and includes what the map
+// takes for a row and a tile. Linux only (/proc).
+import { readFileSync } from 'node:fs';
+import { time } from '../measure.mjs';
+import { atMost } from './bars.mjs';
+import { check, flops, makeProblem } from './problem.mjs';
+import { inChild } from './processes.mjs';
+import { open, SYSTEMS } from './systems.mjs';
+
+export const title = 'length and memory, D=64, 1 thread (fovea-2: 2 threads)';
+const SIZES = [512, 1024, 2048, 4096, 8192, 16384].map((N) => ({ N, H: 8 })).concat({ N: 65536, H: 1 });
+/** Those who cannot run them: their integers or memories are too small. */
+const MUST_RUN_BEYOND = 2048;
+const OVERFLOWING = ['onnxruntime-web', 'jax-js', 'tfjs-wasm'];
+/** Linear in memory, but minutes at greater lengths. */
+const LONGEST = { plain: 2048 };
+/** How a system takes its inputs, so that no copy is counted. */
+const INSIDE = ['onnxruntime-web', 'onnxruntime-node', 'jax-js'];
+const MOST_MEGABYTES = 64;
+
+const peakMegabytes = () =>
+  Number(/VmHWM:\s+(\d+)/.exec(readFileSync('/proc/self/status', 'utf8'))[1]) / 1024;
+
+export async function job({ name, N, H, threads }) {
+  const inside = INSIDE.includes(name);
+  const problem = makeProblem({ Lq: N, H, inside });
+  if (name === 'nothing') {
+    const output = new Float32Array(problem.q.length).fill(1);
+    return { megabytes: peakMegabytes(), used: output.at(-1) };
+  }
+  const system = await open(name, { threads });
+  const small = await system.prepare(makeProblem({ Lq: 256, H: 8, inside }));
+  await time(small.run, 300);
+  const made = await system.prepare(problem);
+  const start = performance.now();
+  const { data, map } = await attend(name, made);
+  const ms = performance.now() - start;
+  if (map) {
+    await map.row({ head: 0, query: N - 1 });
+    await map.tile({ head: 0, queries: [0, 64], keys: [N - 64, N] });
+  }
+  const megabytes = peakMegabytes();
+  check(name, problem, data, made.inside);
+  return { ms, gflops: flops(problem) / ms / 1e6, megabytes };
+}
+
+async function attend(name, made) {
+  if (name !== 'fovea') return { data: await made.run() };
+  const { output, map } = await made.attend();
+  return { data: output.data, map };
+}
+
+async function one(name, size, threads, base) {
+  try {
+    const { gflops, ms, megabytes } = await inChild('long', { ...size, name, threads }, { limit: 60_000 });
+    return { ms, gflops, megabytes: megabytes - base };
+  } catch (error) {
+    return { error: error.message };
+  }
+}
+
+export async function run() {
+  const results = [];
+  for (const size of SIZES) {
+    const { megabytes: base } = await inChild('long', { ...size, name: 'nothing' });
+    const systems = {};
+    for (const name of SYSTEMS) {
+      if (size.N <= (LONGEST[name] ?? Infinity)) systems[name] = await one(name, size, 1, base);
+    }
+    systems['fovea-2'] = await one('fovea', size, 2, base);
+    results.push({ ...size, inputsAndOutputs: base, systems });
+  }
+  return { results, bars: bars(results), table: table(results) };
+}
+
+function bars(results) {
+  return results
+    .filter(({ N }) => N > MUST_RUN_BEYOND)
+    .flatMap(({ N, H, systems }) => {
+      const work = `N=${N}, H=${H}`;
+      const runs = (name) => systems[name].error === undefined;
+      const others = OVERFLOWING.map((name) => `${name} ${runs(name) ? 'runs' : 'fails'}`).join(', ');
+      const both = ['fovea', 'fovea-2'];
+      const failed = both.map((name) => systems[name].error).find(Boolean);
+      const ran = {
+        work,
+        bar: 'runs',
+        measured: failed ?? `runs; ${others}`,
+        value: failed ? 0 : 1,
+        met: !failed,
+      };
+      if (failed) return [ran];
+      const most = Math.max(...both.map((name) => systems[name].megabytes));
+      return [ran, atMost(`${work}, memory beyond inputs and outputs`, most, MOST_MEGABYTES, ' MB')];
+    });
+}
+
+const shown = (made) =>
+  made === undefined
+    ? 'not run'
+    : made.error
+      ? 'fails'
+      : `${made.gflops.toFixed(1)} GFLOP/s, ${made.megabytes.toFixed(0)} MB`;
+
+function table(results) {
+  const names = [...SYSTEMS, 'fovea-2'];
+  return {
+    head: ['N', 'H', ...names],
+    rows: results.map(({ N, H, systems }) => [N, H, ...names.map((name) => shown(systems[name]))]),
+    notes: results.flatMap(({ N, systems }) =>
+      Object.entries(systems)
+        .filter(([, { error }]) => error)
+        .map(([name, { error }]) => `N=${N}, ${name}: ${error}`),
+    ),
+  };
+}
