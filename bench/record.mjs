@@ -1,11 +1,14 @@
 // Runs the benches and records what they print, with commit and machine, in bench/results/NAME.json; then rewrites the
 // tables of README.md and README.ko.md from all that is recorded. Run it on a quiet machine, under Node 24.
-// Usage: node bench/record.mjs [matmul] [train] [translate] [quality] [tables]   (default: all)
+// Usage: node bench/record.mjs [matmul] [train] [translate] [quality] [attention] [tables]   (default: all)
+// attention-GROUP records one group of bench/attention/; `tables` also draws the charts of docs/ from all that is recorded.
 import { execFileSync } from 'node:child_process';
 import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { cpus, totalmem } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { charts } from './attention/charts.mjs';
+import { GROUPS } from './attention/groups.mjs';
 
 const root = join(dirname(fileURLToPath(import.meta.url)), '..');
 const results = join(root, 'bench/results');
@@ -33,6 +36,14 @@ const BENCHES = {
     testBeam: run(evaluate('test.tsv', '4')),
   }),
 };
+
+const ATTENTION = Object.keys(GROUPS).map((group) => `attention-${group}`);
+for (const group of Object.keys(GROUPS)) {
+  BENCHES[`attention-${group}`] = () => {
+    const { groups, ...rest } = run([join(root, 'bench/attention/main.mjs'), group, '--json']);
+    return { ...rest, ...groups[group] };
+  };
+}
 
 function run(args) {
   const text = execFileSync(process.execPath, args, { cwd: root, stdio: ['ignore', 'pipe', 'inherit'] });
@@ -140,6 +151,7 @@ function table(words) {
 }
 
 function writeTables() {
+  for (const [file, svg] of Object.entries(charts(read))) write(join(root, 'docs', file), svg);
   for (const [file, words] of Object.entries(WORDS)) {
     const path = join(root, file);
     const text = readFileSync(path, 'utf8');
@@ -151,7 +163,7 @@ function writeTables() {
   }
 }
 
-const asked = process.argv.slice(2);
+const asked = process.argv.slice(2).flatMap((name) => (name === 'attention' ? ATTENTION : name));
 const names = asked.length > 0 ? asked : [...Object.keys(BENCHES), 'tables'];
 for (const name of names) {
   if (name === 'tables') writeTables();

@@ -1,5 +1,5 @@
 // A model of one MultiHeadAttention node for ONNX Runtime, written as protobuf by hand (onnx.proto3: field numbers beside
-// each). Knows the wire format's three kinds that it needs: varint, 32-bit, length-delimited.
+// each). Knows the two kinds of the wire format that it needs: varint and length-delimited.
 
 const text = new TextEncoder();
 
@@ -14,12 +14,9 @@ function varint(value) {
   return bytes;
 }
 
-/** One field: a number (varint), a string, bytes or a message (bytes), or { float }. */
+/** One field: a number (varint), a string, bytes or a message (bytes). */
 export function field(number, value) {
   if (typeof value === 'number') return [...varint(number << 3), ...varint(value)];
-  if (typeof value === 'object' && 'float' in value) {
-    return [...varint((number << 3) | 5), ...new Uint8Array(new Float32Array([value.float]).buffer)];
-  }
   const bytes = typeof value === 'string' ? [...text.encode(value)] : value;
   return [...varint((number << 3) | 2), ...varint(bytes.length), ...bytes];
 }

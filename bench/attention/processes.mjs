@@ -3,22 +3,37 @@
 import { spawn } from 'node:child_process';
 import { join } from 'node:path';
 
-const folder = import.meta.dirname ?? new URL('.', import.meta.url).pathname;
+const folder = import.meta.dirname;
 const LIMIT = 140_000;
+const running = new Set();
+
+/** Ends what runs when this process is told to end, which is how its own parent stops it. */
+function endTogether() {
+  if (process.listenerCount('SIGTERM') > 0) return;
+  for (const signal of ['SIGTERM', 'SIGINT']) {
+    process.on(signal, () => {
+      for (const child of running) child.kill('SIGTERM');
+      process.exit(1);
+    });
+  }
+}
 
 /** Result of job(options) in `${file}.mjs`, run by `node`. */
 export function inChild(file, options = {}, { node = process.execPath, limit = LIMIT } = {}) {
   return new Promise((done, fail) => {
     const args = [join(folder, 'child.mjs'), file, JSON.stringify(options)];
     const child = spawn(node, args, { stdio: ['ignore', 'pipe', 'pipe'] });
+    endTogether();
+    running.add(child);
     const text = { out: '', err: '' };
     child.stdout.on('data', (data) => (text.out += data));
     child.stderr.on('data', (data) => (text.err += data));
-    const timer = setTimeout(() => child.kill('SIGKILL'), limit);
+    const timer = setTimeout(() => child.kill('SIGTERM'), limit);
     const started = performance.now();
     child.on('error', fail);
     child.on('close', (code, signal) => {
       clearTimeout(timer);
+      running.delete(child);
       const line = text.out.trim().split('\n').at(-1);
       if (code === 0 && line !== '') return done(JSON.parse(line));
       if (performance.now() - started >= limit) return fail(new Error(`no result after ${limit / 1000} s`));

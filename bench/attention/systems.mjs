@@ -24,8 +24,8 @@ export function versions() {
 }
 
 /** Makes a system ready for a problem and checks its result; the job can be timed, in operations per ms by flop. */
-export async function ready(name, system, problem) {
-  const job = await system.prepare(problem);
+export async function ready(name, system, problem, options) {
+  const job = await system.prepare(problem, options);
   check(name, problem, await job.run(), job.inside);
   return { ...job, name, flop: flops(problem) };
 }

@@ -9,7 +9,12 @@ import { inChild } from './processes.mjs';
 import { open, SYSTEMS } from './systems.mjs';
 
 export const title = 'length and memory, D=64, 1 thread (fovea-2: 2 threads)';
-const SIZES = [512, 1024, 2048, 4096, 8192, 16384].map((N) => ({ N, H: 8 })).concat({ N: 65536, H: 1 });
+/** By group, so that each ends in about two minutes. */
+const SIZES = {
+  memory: [512, 1024, 2048, 4096].map((N) => ({ N, H: 8 })),
+  long: [8192, 16384].map((N) => ({ N, H: 8 })),
+  longest: [{ N: 65536, H: 1 }],
+};
 /** Those who cannot run them: their integers or memories are too small. */
 const MUST_RUN_BEYOND = 2048;
 const OVERFLOWING = ['onnxruntime-web', 'jax-js', 'tfjs-wasm'];
@@ -18,6 +23,8 @@ const LONGEST = { plain: 2048 };
 /** How a system takes its inputs, so that no copy is counted. */
 const INSIDE = ['onnxruntime-web', 'onnxruntime-node', 'jax-js'];
 const MOST_MEGABYTES = 64;
+/** ms: as long as this, a second call is timed, since a kernel is compiled in the first. */
+const SHORT = 20_000;
 
 const peakMegabytes = () =>
   Number(/VmHWM:\s+(\d+)/.exec(readFileSync('/proc/self/status', 'utf8'))[1]) / 1024;
@@ -32,38 +39,37 @@ export async function job({ name, N, H, threads }) {
   const system = await open(name, { threads });
   const small = await system.prepare(makeProblem({ Lq: 256, H: 8, inside }));
   await time(small.run, 300);
-  const made = await system.prepare(problem);
-  const start = performance.now();
-  const { data, map } = await attend(name, made);
-  const ms = performance.now() - start;
-  if (map) {
-    await map.row({ head: 0, query: N - 1 });
-    await map.tile({ head: 0, queries: [0, 64], keys: [N - 64, N] });
+  const call = await system.prepare(problem);
+  let made = await timed(name, call);
+  if (made.map) {
+    await made.map.row({ head: 0, query: N - 1 });
+    await made.map.tile({ head: 0, queries: [0, 64], keys: [N - 64, N] });
   }
   const megabytes = peakMegabytes();
-  check(name, problem, data, made.inside);
-  return { ms, gflops: flops(problem) / ms / 1e6, megabytes };
+  check(name, problem, made.data, call.inside);
+  if (made.ms < SHORT && N <= 4096) made = await timed(name, call);
+  return { ms: made.ms, gflops: flops(problem) / made.ms / 1e6, megabytes };
 }
 
-async function attend(name, made) {
-  if (name !== 'fovea') return { data: await made.run() };
-  const { output, map } = await made.attend();
-  return { data: output.data, map };
+async function timed(name, job) {
+  const start = performance.now();
+  const made = name === 'fovea' ? await job.attend() : { output: { data: await job.run() } };
+  return { ms: performance.now() - start, data: made.output.data, map: made.map };
 }
 
 async function one(name, size, threads, base) {
   try {
-    const { gflops, ms, megabytes } = await inChild('long', { ...size, name, threads }, { limit: 60_000 });
+    const { gflops, ms, megabytes } = await inChild('lengths', { ...size, name, threads }, { limit: 60_000 });
     return { ms, gflops, megabytes: megabytes - base };
   } catch (error) {
     return { error: error.message };
   }
 }
 
-export async function run() {
+export async function run(group) {
   const results = [];
-  for (const size of SIZES) {
-    const { megabytes: base } = await inChild('long', { ...size, name: 'nothing' });
+  for (const size of SIZES[group]) {
+    const { megabytes: base } = await inChild('lengths', { ...size, name: 'nothing' });
     const systems = {};
     for (const name of SYSTEMS) {
       if (size.N <= (LONGEST[name] ?? Infinity)) systems[name] = await one(name, size, 1, base);
