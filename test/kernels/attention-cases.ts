@@ -142,17 +142,42 @@ export function buildCase(c: Drawn): Case {
 
 export type Results = Record<string, Float32Array>;
 
-/** Runs forward, backward and one tile of weights per (batch, head); empty results are left out. */
+/** Numbers before and after every result that the kernels write where they are told to; nothing may touch them. */
+const MARGIN = 16;
+const UNTOUCHED = 77;
+const nothing = new Float32Array(1 << 15).fill(Number.NaN);
+
+/** A tensor of `size` numbers between margins, in memory that holds `value` so far. */
+function framed(engine: Engine, size: number, value: number): Tensor {
+  const numbers = new Float32Array(size + 2 * MARGIN).fill(UNTOUCHED);
+  return engine.tensor(numbers.fill(value, MARGIN, MARGIN + size), [numbers.length]);
+}
+
+async function readFramed(name: string, tensor: Tensor): Promise<Float32Array> {
+  const numbers = (await tensor.read()) as Float32Array;
+  const edges = [numbers.subarray(0, MARGIN), numbers.subarray(-MARGIN)];
+  if (edges.some((edge) => edge.some((x) => x !== UNTOUCHED)))
+    throw new Error(`${name}: something was written beside it`);
+  return numbers.slice(MARGIN, -MARGIN);
+}
+
+/**
+ * Runs forward, backward and one tile of weights per (batch, head); empty results are left out. Memory holds NaN before,
+ * so that what is never written shows; operands must come out as they went in.
+ */
 export async function runKernels(
   engine: Engine,
   { problem: p, dOutput, dLogSumExp }: Case,
 ): Promise<Results> {
-  const tensors = engine.scope(() => {
+  engine.tensor(nothing, [nothing.length]).dispose();
+  const { results, framedOnes, operands } = engine.scope(() => {
     const call = uploadCall(engine, p);
-    const forward = attentionForward(call, operandOf(engine.empty(p.output.shape), p.output));
-    const target = (x: { shape: readonly number[] }) =>
-      engine.tensor(new Float32Array(sizeOf(x.shape)).fill(99), x.shape);
-    const [dq, dk, dv] = [p.q, p.k, p.v].map((x) => operandOf(target(x), x));
+    const frame = (x: AttentionProblem['q'], value: number) => ({
+      ...operandOf(framed(engine, sizeOf(x.shape), value), x),
+      offset: MARGIN,
+    });
+    const forward = attentionForward(call, frame(p.output, Number.NaN));
+    const [dq, dk, dv] = [p.q, p.k, p.v].map((x) => frame(x, 99));
     const upstream = operandOf(engine.tensor(dOutput, p.output.shape), p.output);
     const wants = {
       dq,
@@ -162,29 +187,32 @@ export async function runKernels(
       dSinks: true,
       dLogSumExp: engine.tensor(dLogSumExp, p.statistics.shape),
     };
-    const made = attentionBackward(call, operandOf(forward.output, p.output), upstream, forward, wants);
-    const { output, logSumExp, rowMax, rowSum } = forward;
-    const results: Record<string, Tensor> = {
-      output,
-      logSumExp,
-      rowMax,
-      rowSum,
-      dq: dq.tensor,
-      dk: dk.tensor,
-      dv: dv.tensor,
-    };
+    const output = { ...operandOf(forward.output, p.output), offset: MARGIN };
+    const made = attentionBackward(call, output, upstream, forward, wants);
+    const { logSumExp, rowMax, rowSum } = forward;
+    const results: Record<string, Tensor> = { logSumExp, rowMax, rowSum };
     for (const name of ['dBias', 'dSinks'] as const) if (made[name]) results[name] = made[name];
     tiles(p, (name, b, h, queries, keys) => {
       results[name] = attentionWeights(call, forward, b, h, queries, keys);
     });
-    return results;
+    const framedOnes = { output: forward.output, dq: dq.tensor, dk: dk.tensor, dv: dv.tensor };
+    return { results, framedOnes, operands: { q: call.q.tensor, k: call.k.tensor, v: call.v.tensor } };
   });
   const read: Results = {};
-  for (const [name, tensor] of Object.entries(tensors)) {
-    read[name] = (await tensor.read()) as Float32Array;
-    tensor.dispose();
+  for (const [name, tensor] of Object.entries(framedOnes)) read[name] = await readFramed(name, tensor);
+  for (const [name, tensor] of Object.entries(results)) read[name] = (await tensor.read()) as Float32Array;
+  for (const [name, tensor] of Object.entries(operands)) {
+    const given = p[name as 'q'].tensor.data as Float32Array;
+    const kept = (await tensor.read()) as Float32Array;
+    if (!sameBits(kept, given)) throw new Error(`${name} was changed`);
   }
+  for (const x of [results, framedOnes, operands]) for (const tensor of Object.values(x)) tensor.dispose();
   return read;
+}
+
+export function sameBits(a: Float32Array, b: Float32Array): boolean {
+  const bytes = (x: Float32Array) => Buffer.from(x.buffer, x.byteOffset, x.byteLength);
+  return bytes(a).equals(bytes(b));
 }
 
 /** Tiles that start and end within blocks. */

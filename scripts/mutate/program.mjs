@@ -1,0 +1,115 @@
+// The program that is mutated, in a folder of its own: kernels compiled without optimisation (one instruction for one
+// operation of the source) with their source map, dispatch with its choices written in, and the properties as one file.
+import { execFileSync } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { build } from 'esbuild';
+import { scriptMutants } from './script-points.mjs';
+import { parseModule, parseSourceMap } from './wasm.mjs';
+import { wasmMutants } from './wasm-points.mjs';
+
+/** Exports of the kernels that are mutated, with everything they call. */
+const KERNELS = /^attention/;
+/** Modules of dist/ that are mutated: the ops over the kernels, their argument slots, and the way from host arrays. */
+const DISPATCH = [/^engine\/ops\/attention.*\.js$/, /^kernels\/cpu\/attention.*\.js$/, /^map\/call\.js$/];
+const PROPERTIES = 'test/kernels/properties/index.ts';
+
+const hashOf = (...contents) => {
+  const hash = createHash('sha256');
+  for (const content of contents) hash.update(content);
+  return hash.digest('hex').slice(0, 16);
+};
+
+/** Makes `folder` and returns the hashes of program and properties. */
+export async function makeProgram(root, folder) {
+  rmSync(join(folder, 'dist'), { recursive: true, force: true });
+  mkdirSync(folder, { recursive: true });
+  cpSync(join(root, 'dist'), join(folder, 'dist'), { recursive: true });
+  const { name, type, imports } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
+  writeFileSync(join(folder, 'package.json'), JSON.stringify({ name, type, imports }));
+  compileKernels(root, folder);
+  rewriteDispatch(folder);
+  await bundleProperties(root, folder);
+  const read = (file) => readFileSync(join(folder, file));
+  const scripts = readdirSync(import.meta.dirname).sort();
+  const tool = scripts.map((script) => readFileSync(join(import.meta.dirname, script)));
+  return {
+    program: hashOf(read('kernels.wasm'), read('dispatch.json'), ...tool),
+    properties: hashOf(read('properties.mjs')),
+  };
+}
+
+function compileKernels(root, folder) {
+  const source = join(root, 'src/kernels/cpu/assembly');
+  const hash = hashOf(...readdirSync(source).flatMap((file) => [file, readFileSync(join(source, file))]));
+  const stamp = join(folder, 'kernels.hash');
+  if (existsSync(stamp) && readFileSync(stamp, 'utf8') === hash) return;
+  const flags = '-O0 --noAssert --sourceMap --runtime stub --importMemory --sharedMemory --initialMemory 2';
+  const more = '--maximumMemory 65536 --enable simd --enable threads --use abort= --disableWarning 112';
+  const asc = join(root, 'node_modules/assemblyscript/bin/asc.js');
+  const entry = 'src/kernels/cpu/assembly/index.ts';
+  const args = [asc, entry, '-o', join(folder, 'kernels.wasm'), ...flags.split(' '), ...more.split(' ')];
+  execFileSync(process.execPath, args, { cwd: root, stdio: 'inherit' });
+  writeFileSync(stamp, hash);
+}
+
+function rewriteDispatch(folder) {
+  const dist = join(folder, 'dist');
+  const all = [];
+  for (const file of readdirSync(dist, { recursive: true }).sort()) {
+    if (!DISPATCH.some((pattern) => pattern.test(file))) continue;
+    const code = readFileSync(join(dist, file), 'utf8');
+    const { mutants, code: changed } = scriptMutants(code, all.length + 1);
+    all.push(...mutants.map((mutant) => ({ ...mutant, file: `dist/${file}` })));
+    writeFileSync(join(dist, file), changed);
+  }
+  writeFileSync(join(folder, 'dispatch.json'), JSON.stringify(all));
+}
+
+/** The built package stays outside the bundle: workers and the mutated modules are those of `folder`. */
+async function bundleProperties(root, folder) {
+  const own = {
+    name: 'built',
+    setup(plugin) {
+      plugin.onResolve({ filter: /\/dist\/.*\.js$/ }, ({ path }) => ({
+        path: `./dist/${path.split('/dist/')[1]}`,
+        external: true,
+      }));
+    },
+  };
+  await build({
+    entryPoints: [join(root, PROPERTIES)],
+    outfile: join(folder, 'properties.mjs'),
+    bundle: true,
+    platform: 'node',
+    format: 'esm',
+    plugins: [own],
+    logLevel: 'error',
+  });
+}
+
+/** Every mutant of what makeProgram left in `folder`: { id, file, line, column, kind, what } and how to make it. */
+export function listMutants(folder) {
+  const module = parseModule(new Uint8Array(readFileSync(join(folder, 'kernels.wasm'))));
+  const map = parseSourceMap(JSON.parse(readFileSync(join(folder, 'kernels.wasm.map'), 'utf8')));
+  const names = [...module.exports.keys()].filter((name) => KERNELS.test(name));
+  const kernels = wasmMutants(module, names).map((mutant, n) => {
+    const [, file, line, column] = locate(map, mutant.at);
+    return { ...mutant, id: `kernel ${n}`, file, line, column, module };
+  });
+  const dispatch = JSON.parse(readFileSync(join(folder, 'dispatch.json'), 'utf8'));
+  return [...kernels, ...dispatch.map((mutant) => ({ ...mutant, id: `dispatch ${mutant.number}` }))];
+}
+
+/** The last entry of a source map at or before an offset. */
+function locate(map, offset) {
+  let low = 0;
+  let high = map.length;
+  while (high - low > 1) {
+    const middle = (low + high) >> 1;
+    if (map[middle][0] <= offset) low = middle;
+    else high = middle;
+  }
+  return map[low];
+}

@@ -1,0 +1,58 @@
+// What a run of the mutation script found: counts, and the survivors with their lines.
+import { execFileSync } from 'node:child_process';
+import { readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+
+/** Mutants that ran and are programs at all, and how many of them were caught. */
+export function summary(mutants, results) {
+  let [caught, counted] = [0, 0];
+  for (const { id } of mutants) {
+    const outcome = results[id];
+    if (outcome === undefined || outcome === 'no program') continue;
+    counted++;
+    if (outcome !== 'survived') caught++;
+  }
+  return { caught, counted };
+}
+
+function countBy(mutants, results, key) {
+  const groups = {};
+  for (const mutant of mutants) {
+    groups[mutant[key]] ??= [];
+    groups[mutant[key]].push(mutant);
+  }
+  return Object.fromEntries(
+    Object.entries(groups).map(([name, own]) => {
+      const { caught, counted } = summary(own, results);
+      return [name, { mutants: counted, caught }];
+    }),
+  );
+}
+
+/** Writes bench/results/mutation.json. */
+export function record(root, mutants, results) {
+  const lines = new Map();
+  const lineOf = ({ file, line }) => {
+    if (!lines.has(file)) lines.set(file, readFileSync(join(root, file), 'utf8').split('\n'));
+    return lines.get(file)[line - 1].trim();
+  };
+  const { caught, counted } = summary(mutants, results);
+  const survivors = mutants
+    .filter(({ id }) => results[id] === 'survived')
+    .map((mutant) => {
+      const { file, line, column, what } = mutant;
+      return { at: `${file}:${line}:${column}`, what, code: lineOf(mutant) };
+    })
+    .sort((a, b) => a.at.localeCompare(b.at, 'en', { numeric: true }));
+  const git = (...args) => execFileSync('git', args, { cwd: root, encoding: 'utf8' }).trim();
+  const made = {
+    commit: git('rev-parse', '--short', 'HEAD'),
+    mutants: counted,
+    caught,
+    score: Number(((100 * caught) / counted).toFixed(2)),
+    byKind: countBy(mutants, results, 'kind'),
+    byFile: countBy(mutants, results, 'file'),
+    survivors,
+  };
+  writeFileSync(join(root, 'bench/results/mutation.json'), `${JSON.stringify(made, null, 1)}\n`);
+}

@@ -1,0 +1,218 @@
+// attention() and its kin on host arrays: random calls of every rank and layout against the truth, merging of random
+// splits, what the kernels cannot be told, and what is refused.
+import assert from 'node:assert/strict';
+import { attentionReference, weightsReference } from '../../../dist/attention/reference.js';
+import { attentionBackwardReference } from '../../../dist/attention/reference-backward.js';
+import { validateAttention } from '../../../dist/attention/validate.js';
+import { attention, attentionBackward, mergeAttention } from '../../../dist/index.js';
+import { type HostTensor, toFloat64 } from '../../../dist/tensor/host.js';
+import { type RandomCall, randomCall, randomTensor, seeded } from '../../attention/calls.js';
+import { plainAttention } from '../../attention/plain.js';
+import { largestError } from '../attention-cases.js';
+import { once, type Step, truths, WEIGHT_BOUND } from './lab.js';
+
+const GRADIENTS = ['dq', 'dk', 'dv', 'dBias', 'dSinks'] as const;
+
+function hostStep(name: string, make: () => RandomCall, seed: number): Step {
+  const given = once(() => {
+    const call = make();
+    const random = seeded(seed);
+    const problem = validateAttention(call.q, call.k, call.v, call.options);
+    const dOutput = randomTensor(random, [...problem.output.shape]);
+    const dLogSumExp = randomTensor(random, [...problem.statistics.shape]);
+    return { ...call, problem, dOutput, dLogSumExp };
+  });
+  const truth = () => {
+    const { problem: p, dOutput, dLogSumExp } = given();
+    const upstream = { dOutput: toFloat64(dOutput), dLogSumExp: toFloat64(dLogSumExp) };
+    const [b, h] = [p.B - 1, p.H - 1];
+    const keys = p.packed ? p.keyCounts[b] : p.Lk;
+    const { output, logSumExp } = attentionReference(p);
+    const exact = {
+      ...{ output, logSumExp },
+      ...attentionBackwardReference(p, upstream as never),
+      weights: weightsReference(p, b, h, [0, p.queryCounts[b]], [0, keys]),
+    } as unknown as Record<string, Float64Array>;
+    const plain = plainAttention(p, upstream.dOutput, upstream.dLogSumExp) as unknown as typeof exact;
+    const bounds: Record<string, number> = { weights: WEIGHT_BOUND };
+    for (const result of Object.keys(exact)) {
+      if (exact[result] === undefined) delete exact[result];
+      else bounds[result] ??= 2 * largestError(plain[result], exact[result]) + 1e-6;
+    }
+    return { truth: exact, bounds };
+  };
+  return {
+    name,
+    run: async ({ engine }) => {
+      const { q, k, v, options, problem, dOutput, dLogSumExp } = given();
+      if (!truths.has(name)) truths.set(name, truth());
+      const own = { ...options, engine };
+      const { output, logSumExp, map } = await attention(q, k, v, own);
+      const inputs = { q, k, v, options: own, output, logSumExp, dOutput, dLogSumExp };
+      const gradients = await attentionBackward(inputs);
+      const tile = await map.tile({ batch: problem.B - 1, head: problem.H - 1 });
+      map.dispose();
+      const got: Record<string, ArrayLike<number>> = {
+        ...{ output: output.data as Float32Array, logSumExp: logSumExp.data, weights: tile.data },
+      };
+      for (const name of GRADIENTS) if (gradients[name]) got[name] = gradients[name].data as Float32Array;
+      const { truth: exact, bounds } = truths.get(name)!;
+      assert.deepEqual(Object.keys(got).sort(), Object.keys(exact).sort());
+      for (const result of Object.keys(exact)) {
+        const error = largestError(got[result], exact[result]);
+        assert.ok(error <= bounds[result], `${result}: error ${error} is over ${bounds[result]}`);
+        assert.equal(got[result].length, exact[result].length);
+      }
+      assert.equal(engine.memory.tensors, 0, 'tensors are left in the engine');
+    },
+  };
+}
+
+/** Small sizes in plenty, and a few that straddle the kernels' tiles. */
+export const hostSteps: Step[] = [
+  ...Array.from({ length: 60 }, (_, n) => ({ seed: n + 1, most: 12, widest: 12 })),
+  ...Array.from({ length: 12 }, (_, n) => ({ seed: n + 101, most: 150, widest: 40 })),
+].map(({ seed, most, widest }) =>
+  hostStep(`host call ${seed}`, () => randomCall(seeded(seed), { most, widest }), seed),
+);
+
+/** Keys [from, to) of [B,H,L,D]. */
+function cut(x: HostTensor, from: number, to: number): HostTensor {
+  const [B, H, L, D] = x.shape;
+  const data = new Float32Array(B * H * (to - from) * D);
+  for (let p = 0; p < B * H; p++) {
+    data.set((x.data as Float32Array).subarray((p * L + from) * D, (p * L + to) * D), p * (to - from) * D);
+  }
+  return { dtype: 'float32', shape: [B, H, to - from, D], data };
+}
+
+const errorOf = (a: HostTensor, b: HostTensor) => largestError(toFloat64(a), toFloat64(b));
+
+const merging: Step = {
+  name: 'random splits of the keys merge to the whole, with sinks and dropout',
+  run: async ({ engine }) => {
+    const random = seeded(31);
+    for (let round = 0; round < 4; round++) {
+      const Lk = 20 + Math.floor(random() * 90);
+      const q = randomTensor(random, [2, 2, 9, 8]);
+      const [k, v] = [8, 5].map((D) => randomTensor(random, [2, 1, Lk, D]));
+      const sinks = randomTensor(random, [2]);
+      const dropout = { rate: 0.3, seed: 5 + round };
+      const ends = [0, ...[0, 0, 0].map(() => Math.floor(random() * (Lk + 1))), Lk].sort((a, b) => a - b);
+      const whole = await attention(q, k, v, { sinks, dropout, engine });
+      const parts = [];
+      for (let n = 1; n < ends.length; n++) {
+        const [from, to] = [ends[n - 1], ends[n]];
+        const own = { dropout: { ...dropout, keyOffset: from }, engine };
+        parts.push(await attention(q, cut(k, from, to), cut(v, from, to), own));
+      }
+      const merged = await mergeAttention(parts, { sinks });
+      assert.ok(errorOf(merged.output, whole.output) < 2e-6, `output, cut at ${ends}`);
+      assert.ok(errorOf(merged.logSumExp, whole.logSumExp) < 2e-6, `logSumExp, cut at ${ends}`);
+    }
+  },
+};
+
+const rowSums: Step = {
+  name: 'rows of weights sum to 1 within 1e-5, to 1 − sinkWeight with a sink',
+  run: async ({ engine }) => {
+    const random = seeded(32);
+    const q = randomTensor(random, [1, 2, 70, 16], 'float32', 6);
+    const k = randomTensor(random, [1, 2, 150, 16], 'float32', 6);
+    for (const sinks of [undefined, randomTensor(random, [2])]) {
+      const { map, logSumExp } = await attention(q, k, k, { ...(sinks && { sinks }), engine });
+      const { data } = await map.toTensor();
+      for (let r = 0; r < 140; r++) {
+        const sink = sinks ? (sinks.data as Float32Array)[Math.floor(r / 70)] : Number.NEGATIVE_INFINITY;
+        const sum = data.subarray(r * 150, (r + 1) * 150).reduce((a, x) => a + x, 0);
+        assert.ok(Math.abs(sum + Math.exp(sink - logSumExp.data[r]) - 1) < 1e-5, `row ${r}: ${sum}`);
+      }
+      map.dispose();
+    }
+  },
+};
+
+const far: Step = {
+  name: 'diagonals, windows and biases at the ends of their range',
+  run: async ({ engine }) => {
+    const random = seeded(33);
+    const [q, k] = [randomTensor(random, [1, 1, 6, 4]), randomTensor(random, [1, 1, 9, 4])];
+    const run = async (options: object) => (await attention(q, k, k, { ...options, engine })).output;
+    const plain = await run({});
+    const most = 2 ** 31 - 1;
+    const open = [
+      { window: [most, most] },
+      { window: [most, -1], causal: { offset: 2 ** 29 - 1 } },
+      { causal: { offset: most } },
+      { causal: { offset: 2 ** 29 } },
+      { bias: { data: new Float64Array(9).fill(-Number.MAX_VALUE), shape: [9] }, scale: 0 },
+    ];
+    for (const options of open) {
+      const expected = 'scale' in options ? await run({ scale: 0 }) : plain;
+      assert.ok(errorOf(await run(options), expected) < 1e-6, JSON.stringify(options));
+    }
+    for (const offset of [1 - 2 ** 31, -(2 ** 29), 1 - 2 ** 29, -9]) {
+      const none = await run({ causal: { offset } });
+      assert.ok(
+        none.data.every((x) => x === 0),
+        `offset ${offset}`,
+      );
+    }
+    const mixed = { data: new Float64Array(9).fill(-Number.MAX_VALUE), shape: [9] };
+    mixed.data[3] = Number.NEGATIVE_INFINITY;
+    mixed.data[4] = Number.MAX_VALUE;
+    const { map } = await attention(q, k, k, { bias: mixed, engine });
+    assert.deepEqual([...(await map.row({ query: 2 }))], [0, 0, 0, 0, 1, 0, 0, 0, 0]);
+    map.dispose();
+    const shared = new Float32Array(9).fill(3.35e38);
+    const kept = shared.slice();
+    await run({ bias: { data: shared, shape: [9] } });
+    assert.deepEqual(shared, kept, 'the caller’s bias was changed');
+  },
+};
+
+const unserved: Step = {
+  name: 'what no kernel serves is refused, and nothing else',
+  run: async ({ engine }) => {
+    const random = seeded(34);
+    const [q, k] = [randomTensor(random, [2, 3, 4]), randomTensor(random, [2, 3, 4])];
+    const slopes = randomTensor(random, [2]);
+    const refused = (options: object) =>
+      attention(q, k, k, { ...options, engine }).then(
+        () => undefined,
+        (error: Error) => error,
+      );
+    const edge = 2 ** 29;
+    for (const offset of [edge, -edge, 2 ** 31 - 1]) {
+      for (const options of [{ window: [3, -1] }, { window: [-1, 0] }, { alibi: slopes }]) {
+        const error = await refused({ ...options, causal: { offset } });
+        assert.equal(error?.name, 'UnsupportedError');
+        assert.match(error.message, 'alibi' in options ? /with alibi/ : /with window/);
+      }
+      assert.equal(await refused({ causal: { offset } }), undefined);
+      assert.equal(await refused({ window: [-1, -1], causal: { offset } }), undefined);
+    }
+    assert.equal(await refused({ window: [3, -1], causal: { offset: edge - 1 } }), undefined);
+  },
+};
+
+const seedsOf64Bits: Step = {
+  name: 'seeds of 64 bits, keys beyond a word’s first block, rate 0',
+  run: async ({ engine }) => {
+    const random = seeded(35);
+    const [q, k] = [randomTensor(random, [1, 2, 9, 4]), randomTensor(random, [1, 2, 70, 4])];
+    for (const dropout of [
+      { rate: 0.5, seed: 3, keyOffset: 3 },
+      { rate: 0.5, seed: 2 ** 45 + 1, keyOffset: 2 ** 20 + 2 },
+      { rate: 0.125, seed: 0xffffffffffffffffn },
+      { rate: 0, seed: 3 },
+      { rate: 0.9, seed: 4 },
+    ]) {
+      const { output } = await attention(q, k, k, { dropout, engine });
+      const exact = attentionReference(validateAttention(q, k, k, { dropout })).output;
+      assert.ok(largestError(toFloat64(output), exact) < 1e-5, `seed ${dropout.seed}`);
+    }
+  },
+};
+
+export const hostDoorSteps: Step[] = [merging, rowSums, far, unserved, seedsOf64Bits];

@@ -1,0 +1,23 @@
+// All properties of attention, those that break soonest first.
+import { hostDoorSteps, hostSteps } from './host.js';
+import { cornerSteps, edgeSteps, randomSteps, widthSteps } from './kernels.js';
+import type { Step } from './lab.js';
+import { cuttingSteps, largeSteps, numberSteps, spoilStep } from './numbers.js';
+import { opsSteps } from './ops.js';
+
+export { apartEngine } from './apart.js';
+export { truths } from './lab.js';
+
+/** Groups of steps by title; the order is that of the mutation script. */
+export const PROPERTIES: Record<string, readonly Step[]> = {
+  'every option at once': [spoilStep, ...cornerSteps],
+  'random calls': randomSteps.flatMap((step, n) => (n % 10 === 0 ? [spoilStep, step] : [step])),
+  'the door of engine tensors': opsSteps,
+  'large and small scores': largeSteps,
+  'NaN, ∞, empty rows, order of keys': numberSteps,
+  'lengths around the edges of tiles': edgeSteps,
+  'widths from 1 to 512': widthSteps,
+  'host arrays: random calls': hostSteps,
+  'host arrays: merging, rows, ranges': hostDoorSteps,
+  'parts and threads': cuttingSteps,
+};
