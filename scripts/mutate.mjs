@@ -5,8 +5,10 @@
 //   --seconds  stop after so long; the next call goes on where this one ended
 //   --keep     after a change of the properties: mutants that were caught count as caught, the others run again
 //   --only     mutants of files whose path contains TEXT
-// It works in .cache/mutate; sources and dist/ stay as they are. A finished run is recorded in bench/results/mutation.json.
+// It works in .cache/mutate; sources and dist/ stay as they are. The order is random but fixed, so a run that was
+// stopped is a fair sample. What it found is recorded in bench/results/mutation.json.
 import { fork } from 'node:child_process';
+import { createHash } from 'node:crypto';
 import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
@@ -93,9 +95,9 @@ function readResults(hashes) {
 
 /** The same order in every call, far from that of the sources: a part of a run is a fair sample. */
 function shuffled(list) {
-  const key = (id) =>
-    [...id].reduce((a, letter) => Math.imul(a ^ letter.charCodeAt(0), 0x01000193) >>> 0, 2166136261);
-  return [...list].sort((a, b) => key(a.id) - key(b.id));
+  const key = ({ id }) => createHash('sha256').update(id).digest('hex');
+  const keyed = list.map((mutant) => ({ mutant, key: key(mutant) }));
+  return keyed.sort((a, b) => (a.key < b.key ? -1 : 1)).map(({ mutant }) => mutant);
 }
 
 console.error('compiling ...');
@@ -155,6 +157,6 @@ await Promise.all(Array.from({ length: Number(values.workers) }, serve));
 save();
 if (process.stderr.isTTY) console.error();
 if (open.length > 0) console.error(`${open.length} are left; the same command goes on`);
-else if (values.only === '') record(root, mutants, results);
+if (values.only === '') record(root, mutants, results);
 const { caught, counted } = summary(mutants, results);
 console.log(`${caught} of ${counted} mutants caught, ${((100 * caught) / Math.max(1, counted)).toFixed(2)}%`);

@@ -24,7 +24,7 @@ function countBy(mutants, results, key) {
   return Object.fromEntries(
     Object.entries(groups).map(([name, own]) => {
       const { caught, counted } = summary(own, results);
-      return [name, { mutants: counted, caught }];
+      return [name, { ran: counted, caught }];
     }),
   );
 }
@@ -47,7 +47,8 @@ export function record(root, mutants, results) {
   const git = (...args) => execFileSync('git', args, { cwd: root, encoding: 'utf8' }).trim();
   const made = {
     commit: git('rev-parse', '--short', 'HEAD'),
-    mutants: counted,
+    mutants: mutants.length,
+    ran: counted,
     caught,
     score: Number(((100 * caught) / counted).toFixed(2)),
     byKind: countBy(mutants, results, 'kind'),

@@ -177,6 +177,33 @@ const slices: Step = {
   },
 };
 
+const partOfAWhole: Step = {
+  name: 'dropout with an origin and with two words of seed draws as the whole does',
+  run: async ({ engine }) => {
+    const dropout = { rate: 0.4, seed: 2n ** 40n + 9n };
+    const one = makeCase(
+      { q: [2, 2, 20, 8], k: [2, 2, 30, 8], v: [2, 2, 30, 12] },
+      { dropout },
+      generator(48),
+    );
+    const { output } = await runKernels(engine, one);
+    const [b, h, i] = [1, 1, 7];
+    const part = await readAll<string>(engine, () => {
+      const call = uploadCall(engine, one.problem);
+      const own = {
+        ...{ ...call, B: 1, H: 1, Hkv: 1, Lq: 13 },
+        q: { ...call.q, offset: ((b * 2 + h) * 20 + i) * 8 },
+        k: { ...call.k, offset: (b * 2 + h) * 30 * 8 },
+        v: { ...call.v, offset: (b * 2 + h) * 30 * 12 },
+        dropout: { rate: 0.4, seed: [9, 2 ** 8] as const, origin: [b, h, i] as const },
+      };
+      return { output: attentionForward(own).output };
+    });
+    const from = ((b * 2 + h) * 20 + i) * 12;
+    assertSame(part, { output: output.slice(from, from + 13 * 12) });
+  },
+};
+
 const refusals: Step = {
   name: 'calls and ranges that are not legal are refused',
   run: async ({ engine }) => {
@@ -252,4 +279,12 @@ const sizesOfZero: Step = {
   },
 };
 
-export const opsSteps: Step[] = [...inPart, ...aligned, alignedToLengths, slices, refusals, sizesOfZero];
+export const opsSteps: Step[] = [
+  ...inPart,
+  ...aligned,
+  alignedToLengths,
+  slices,
+  partOfAWhole,
+  refusals,
+  sizesOfZero,
+];
