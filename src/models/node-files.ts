@@ -1,5 +1,5 @@
 // Files under Node: reading a model folder, and writing so that a crash leaves the old file or the new, never half.
-import { open, readdir, readFile, rename, stat, unlink } from 'node:fs/promises';
+import { mkdir, open, readdir, readFile, rename, rm, stat, unlink } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { FileFormatError } from '../tensor/errors.js';
 import { CONFIG_FILE, type FileReader, TOKENIZER_FILE, WEIGHTS_FILE } from './files.js';
@@ -66,10 +66,47 @@ export async function writeAtomically(
 /** Removes what writes to `path` left behind when their process was killed. Nobody else may be writing it. */
 export async function removeLeftovers(path: string): Promise<void> {
   const folder = dirname(path);
-  for (const name of await readdir(folder)) {
+  for (const name of await readdir(folder).catch(() => [])) {
     const rest = name.startsWith(basename(path)) ? name.slice(basename(path).length) : '';
     if (/^\.\d+-\d+\.tmp$/.test(rest)) await unlink(join(folder, name)).catch(() => {});
   }
+}
+
+const draftOf = (folder: string) => `${folder}.draft`;
+const formerOf = (folder: string) => `${folder}.former`;
+const removeFolder = (folder: string) => rm(folder, { recursive: true, force: true });
+
+/**
+ * Makes a folder of these files, in the place of the one that is there: at any moment the name `folder` holds all of
+ * the old files or all of the new, or, between two renames, nothing. restoreFolder() mends what a kill there left.
+ */
+export async function replaceFolder(
+  folder: string,
+  files: ReadonlyMap<string, Uint8Array | string>,
+): Promise<void> {
+  const [draft, former] = [draftOf(folder), formerOf(folder)];
+  await removeFolder(draft);
+  await mkdir(draft);
+  try {
+    for (const [name, data] of files) await writeAtomically(join(draft, name), data);
+    await removeFolder(former);
+    await rename(folder, former).catch((error) => {
+      if (!isMissing(error)) throw error;
+    });
+    await rename(draft, folder);
+  } catch (error) {
+    await restoreFolder(folder);
+    if (error instanceof Error) Object.assign(error, { path: folder });
+    throw error;
+  }
+  await syncFolder(dirname(folder));
+  await removeFolder(former);
+}
+
+/** After a replaceFolder() that did not end: the folder is the old one or the new, and nothing is beside it. */
+export async function restoreFolder(folder: string): Promise<void> {
+  if ((await stat(folder).catch(() => null)) === null) await rename(formerOf(folder), folder).catch(() => {});
+  for (const left of [draftOf(folder), formerOf(folder)]) await removeFolder(left);
 }
 
 /** Makes a rename last through a power cut; not every system can. */

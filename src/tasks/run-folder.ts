@@ -1,9 +1,10 @@
 // The output folder of a training run, under Node: tokenizer.json, checkpoint.safetensors and the one before it,
-// log.jsonl, and best/, a model folder. A kill at any moment leaves a whole checkpoint, if ever there was one.
+// log.jsonl, and best/, a model folder. A kill at any moment leaves a whole checkpoint and a whole best model, if ever
+// there were.
 import { appendFile, mkdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { CONFIG_FILE, TOKENIZER_FILE, WEIGHTS_FILE } from '../models/files.js';
-import { removeLeftovers, writeAtomically } from '../models/node-files.js';
+import { removeLeftovers, replaceFolder, restoreFolder, writeAtomically } from '../models/node-files.js';
 import { FileFormatError } from '../tensor/errors.js';
 import { type Checkpoint, parseCheckpoint } from '../train/index.js';
 
@@ -24,7 +25,10 @@ export class RunFolder {
   /** Makes the folder, and removes what a killed run left half-written. */
   async prepare(): Promise<void> {
     await mkdir(this.path, { recursive: true });
-    for (const name of [CHECKPOINT, TOKENIZER_FILE]) await removeLeftovers(join(this.path, name));
+    await restoreFolder(this.best);
+    for (const name of [CHECKPOINT, TOKENIZER_FILE, `best/${WEIGHTS_FILE}`]) {
+      await removeLeftovers(join(this.path, name));
+    }
   }
 
   /** Folder of the best model. */
@@ -70,12 +74,19 @@ export class RunFolder {
     return writeAtomically(join(this.path, CHECKPOINT), bytes, join(this.path, PREVIOUS));
   }
 
-  /** Writes the best model: its files, and its tokenizer. */
-  async saveBest(files: ReadonlyMap<string, Uint8Array>, tokenizer: string): Promise<void> {
-    await mkdir(this.best, { recursive: true });
-    await writeAtomically(join(this.best, TOKENIZER_FILE), tokenizer);
-    for (const name of [CONFIG_FILE, WEIGHTS_FILE])
-      await writeAtomically(join(this.best, name), files.get(name)!);
+  /**
+   * Writes the best model: its files, and its tokenizer. In a folder of the same model the weights alone are new; one
+   * with another tokenizer or configuration is replaced as a whole, so that files of two models never mix.
+   */
+  async saveBest(modelFiles: ReadonlyMap<string, Uint8Array>, tokenizer: string): Promise<void> {
+    const files = new Map(modelFiles).set(TOKENIZER_FILE, new TextEncoder().encode(tokenizer));
+    const isThere = async (name: string) => {
+      const found = await readFile(join(this.best, name)).catch(() => null);
+      return found?.equals(files.get(name)!) === true;
+    };
+    if ((await isThere(TOKENIZER_FILE)) && (await isThere(CONFIG_FILE)))
+      await writeAtomically(join(this.best, WEIGHTS_FILE), files.get(WEIGHTS_FILE)!);
+    else await replaceFolder(this.best, files);
   }
 
   /** Appends to log.jsonl, in order; a full disk must not stop the training. */
