@@ -2,6 +2,7 @@
 import { createEngine } from '../engine/engine.js';
 import { alignWords, crossWeights, drawHeatMap, harmless, type WordAlignment } from '../inspect/index.js';
 import { loadTranslator, type Translation, type Translator } from '../tasks/translate.js';
+import { FileFormatError } from '../tensor/errors.js';
 import { cleanSentence } from '../text/index.js';
 import { countLines, findModel, readLines } from './input.js';
 import { outputColor, outputWidth, Progress, print, UsageError } from './output.js';
@@ -69,45 +70,49 @@ async function translateSentences(
   }
 }
 
-/** Lines keep their places: a blank one gives a blank one (in JSON, null). */
+/** Lines keep their places: a blank one gives a blank one (in JSON, null), at once if all before it are answered. */
 async function translateLines(translator: Translator, options: TranslateVerbOptions): Promise<void> {
   const progress = new Progress('lines', options.file === undefined ? 0 : await countLines(options.file));
-  /** Blank lines before the n-th sentence that is not. */
-  const blanks: number[] = [];
-  let waiting = 0;
+  let done = 0;
+  const answer = (text: string) =>
+    progress.aside(async () => {
+      await print(text);
+      progress.update(++done);
+    });
+  /** Sentences read, and sentences answered. */
+  let [read, answered] = [0, 0];
+  /** Blank lines after n sentences that wait for the n-th one's answer. */
+  const blanks = new Map<number, number>();
+  const answerBlanks = async () => {
+    const count = blanks.get(answered) ?? 0;
+    blanks.delete(answered);
+    for (let i = 0; i < count; i++) await answer(options.json ? 'null' : '');
+  };
   async function* sentences() {
     for await (const line of readLines(options.file)) {
-      if (cleanSentence(line) === '') waiting++;
-      else {
-        blanks.push(waiting);
-        waiting = 0;
+      if (cleanSentence(line) === '') {
+        blanks.set(read, (blanks.get(read) ?? 0) + 1);
+        await answerBlanks();
+      } else {
+        read++;
         yield line;
       }
     }
   }
-  let done = 0;
-  const printBlanks = async (count: number) => {
-    for (let i = 0; i < count; i++) await print(options.json ? 'null' : '');
-    done += count;
-  };
-  let sentence = 0;
   try {
     for await (const translation of translator.stream(sentences(), options)) {
-      const text = await format(translation, { ...options, attention: options.attention ?? options.json });
-      await progress.aside(async () => {
-        await printBlanks(blanks[sentence++]);
-        await print(text);
-      });
-      progress.update(++done);
+      await answer(await format(translation, { ...options, attention: options.attention ?? options.json }));
+      answered++;
+      await answerBlanks();
     }
-    await printBlanks(waiting);
   } finally {
     progress.stop();
     // After a failure, input that is still open would keep the process.
     if (options.file === undefined) process.stdin.destroy();
   }
-  if (sentence === 0)
-    throw new UsageError(`translate: ${options.file ?? 'standard input'} holds no sentence`);
+  if (read === 0) {
+    throw new FileFormatError(`${options.file ?? 'standard input'}: expected at least one sentence, got none`);
+  }
 }
 
 async function format(translation: Translation, options: TranslateVerbOptions): Promise<string> {

@@ -186,7 +186,7 @@ describe('translate', () => {
     const path = join(scratch, 'english.txt');
     await writeFile(path, `\ufeff${text.trimEnd()}`);
     expect((await fovea(['translate', '--model', model, '--file', path])).out).toBe(
-      expected.trimEnd() + '\n',
+      `${expected.trimEnd()}\n`,
     );
     const json = (await fovea(['translate', '--model', model, '--json', '--no-attention'], text)).out
       .trimEnd()
@@ -216,6 +216,22 @@ describe('translate', () => {
       const answer = new Promise<string>((resolve) => child.stdout!.once('data', resolve));
       child.stdin!.write(`${sentence}\n`);
       expect(await answer).toBe(`${FRENCH[i]}\n`);
+    }
+    child.stdin!.end();
+    expect(await done).toMatchObject({ code: 0, err: '' });
+  }, 60_000);
+  test('a blank line is answered at once, before and between sentences', async () => {
+    const child = start(['translate', '--model', model]);
+    const done = outcome(child);
+    for (const [line, expected] of [
+      ['', ''],
+      [SENTENCES[0], FRENCH[0]],
+      [' ', ''],
+      [SENTENCES[1], FRENCH[1]],
+    ]) {
+      const answer = new Promise<string>((resolve) => child.stdout!.once('data', resolve));
+      child.stdin!.write(`${line}\n`);
+      expect(await answer).toBe(`${expected}\n`);
     }
     child.stdin!.end();
     expect(await done).toMatchObject({ code: 0, err: '' });
@@ -285,11 +301,13 @@ describe('bad input', () => {
     await expectFailure(fovea(args, Uint8Array.of(255, 254, 10)), 1, /standard input: expected UTF-8 text/);
     await expectFailure(fovea([...args, '--file', join(scratch, 'none')]), 1, /none: no such file/);
     await expectFailure(fovea([...args, '--file', scratch]), 1, /is a folder, expected a file/);
-    await expectFailure(
-      fovea(args, '\n\n').then((o) => ({ ...o, out: o.out.trim() })),
-      2,
-      /holds no sentence/,
-    );
+    const empty = join(scratch, 'empty.txt');
+    await writeFile(empty, '');
+    await expectFailure(fovea([...args, '--file', empty]), 1, /empty\.txt: expected at least one sentence, got none/);
+    await expectFailure(fovea(args, ''), 1, /standard input: expected at least one sentence/);
+    const blank = await fovea(args, '\n\n');
+    expect(blank).toMatchObject({ code: 1, out: '\n\n' });
+    expect(blank.err).toMatch(/^fovea: standard input: expected at least one sentence, got none\n$/);
   });
   test('parallel text with a wrong number of columns, blank columns or no line: file and line, exit 1', async () => {
     const path = join(scratch, 'bad.tsv');
