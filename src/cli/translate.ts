@@ -111,7 +111,9 @@ async function translateLines(translator: Translator, options: TranslateVerbOpti
     if (options.file === undefined) process.stdin.destroy();
   }
   if (read === 0) {
-    throw new FileFormatError(`${options.file ?? 'standard input'}: expected at least one sentence, got none`);
+    throw new FileFormatError(
+      `${options.file ?? 'standard input'}: expected at least one sentence, got none`,
+    );
   }
 }
 

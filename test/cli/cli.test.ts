@@ -303,7 +303,11 @@ describe('bad input', () => {
     await expectFailure(fovea([...args, '--file', scratch]), 1, /is a folder, expected a file/);
     const empty = join(scratch, 'empty.txt');
     await writeFile(empty, '');
-    await expectFailure(fovea([...args, '--file', empty]), 1, /empty\.txt: expected at least one sentence, got none/);
+    await expectFailure(
+      fovea([...args, '--file', empty]),
+      1,
+      /empty\.txt: expected at least one sentence, got none/,
+    );
     await expectFailure(fovea(args, ''), 1, /standard input: expected at least one sentence/);
     const blank = await fovea(args, '\n\n');
     expect(blank).toMatchObject({ code: 1, out: '\n\n' });
@@ -325,14 +329,14 @@ describe('bad input', () => {
 
   type Break = (folder: string) => Promise<unknown>;
   const edit =
-    (name: string, change: (json: any) => unknown): Break =>
+    (name: string, change: (json: Record<string, object>) => unknown): Break =>
     async (folder) => {
       const path = join(folder, name);
       await writeFile(path, JSON.stringify(change(JSON.parse(await readFile(path, 'utf8')))));
     };
   /** Changes the header of model.safetensors; `change` gets tensors by name. */
   const editHeader =
-    (change: (tensors: Record<string, any>) => void): Break =>
+    (change: (tensors: Record<string, { shape: number[]; data_offsets: number[] }>) => void): Break =>
     async (folder) => {
       const path = join(folder, 'model.safetensors');
       const bytes = await readFile(path);
