@@ -168,8 +168,13 @@ export class CpuEngine implements Engine {
   }
 
   /** @internal */
-  writeTensor(tensor: EngineTensor, data: HostData): void {
-    if (data.length > 0) this.executor.write(tensor.pointer, data);
+  readTensorInto(tensor: EngineTensor, target: HostData): Promise<void> {
+    return this.executor.readInto(tensor.pointer, target);
+  }
+
+  /** @internal */
+  writeTensor(tensor: EngineTensor, data: HostData, from: number): void {
+    if (data.length > 0) this.executor.write(tensor.pointer + from * WIDTH[tensor.dtype], data);
   }
 
   /** One tensor fewer looks at a storage. @internal */

@@ -169,8 +169,7 @@ export class DirectExecutor implements Executor {
   }
 
   write(address: number, data: HostData): void {
-    const bytes = new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
-    new Uint8Array(this.memory.buffer, address, bytes.length).set(bytes);
+    new Uint8Array(this.memory.buffer, address, data.byteLength).set(bytesOf(data));
   }
 
   zero(address: number, bytes: number): void {
@@ -190,6 +189,11 @@ export class DirectExecutor implements Executor {
     return this.copy(address, dtype, size);
   }
 
+  async readInto(address: number, target: HostData): Promise<void> {
+    if (this.failure) throw this.failure;
+    bytesOf(target).set(new Uint8Array(this.memory.buffer, address, target.byteLength));
+  }
+
   async finish(): Promise<void> {
     if (this.failure) throw this.failure;
   }
@@ -199,4 +203,8 @@ export class DirectExecutor implements Executor {
     close(this.control);
     await Promise.all((this.workers ?? []).map((worker) => worker.terminate()));
   }
+}
+
+function bytesOf(data: HostData): Uint8Array {
+  return new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
 }

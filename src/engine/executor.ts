@@ -48,6 +48,8 @@ export interface Executor {
   /** Sets a block, address and length multiples of 64, to zero. */
   zero(address: number, bytes: number): void;
   read(address: number, dtype: EngineDType, size: number): Promise<HostData>;
+  /** Reads as many numbers as `target` holds. */
+  readInto(address: number, target: HostData): Promise<void>;
   finish(): Promise<void>;
   dispose(): Promise<void>;
 }

@@ -100,6 +100,11 @@ export class QueuedExecutor implements Executor {
     return (await this.ask((id) => ({ do: 'read', id, address, dtype, size })))!;
   }
 
+  async readInto(address: number, target: HostData): Promise<void> {
+    const bytes = new Uint8Array(target.buffer, target.byteOffset, target.byteLength);
+    bytes.set(await this.read(address, 'bool', bytes.length));
+  }
+
   async finish(): Promise<void> {
     await this.ask((id) => ({ do: 'finish', id }));
   }

@@ -96,14 +96,25 @@ export class EngineTensor implements Tensor {
     return this.engine.readTensor(this);
   }
 
-  write(data: HostData): void {
+  async readInto(target: HostData): Promise<void> {
     this.live();
-    const dtype = dtypeOf(data);
-    if (dtype !== this.dtype) throw new DTypeError(`write: the tensor is ${this.dtype}, the data ${dtype}`);
-    if (data.length !== this.size) {
-      throw new ShapeError(`write: the tensor has ${this.size} elements, the data ${data.length}`);
+    this.checkArray('readInto', target);
+    if (target.length !== this.size) {
+      throw new ShapeError(`readInto: the tensor has ${this.size} elements, the array ${target.length}`);
     }
-    this.engine.writeTensor(this, data);
+    return this.engine.readTensorInto(this, target);
+  }
+
+  write(data: HostData, from?: number): void {
+    this.live();
+    this.checkArray('write', data);
+    const wanted =
+      from === undefined ? data.length !== this.size : !(from >= 0 && from + data.length <= this.size);
+    if (wanted || (from !== undefined && !Number.isInteger(from))) {
+      const where = from === undefined ? '' : ` from ${from} on`;
+      throw new ShapeError(`write: the tensor has ${this.size} elements, the data ${data.length}${where}`);
+    }
+    this.engine.writeTensor(this, data, from ?? 0);
   }
 
   dispose(): void {
@@ -113,6 +124,11 @@ export class EngineTensor implements Tensor {
     this.owner?.left();
     this.owner = undefined;
     this.engine.release(storage);
+  }
+
+  private checkArray(op: string, data: HostData): void {
+    const dtype = dtypeOf(data);
+    if (dtype !== this.dtype) throw new DTypeError(`${op}: the tensor is ${this.dtype}, the data ${dtype}`);
   }
 
   private live(): Storage {

@@ -20,8 +20,10 @@ export interface Tensor {
   rows(from: number, to: number): Tensor;
   /** Waits for all issued work, then copies the numbers out. */
   read(): Promise<HostData>;
-  /** Overwrites the numbers, in order with issued work. */
-  write(data: HostData): void;
+  /** The same into an array of the tensor's dtype and size, without another copy. @internal */
+  readInto(target: HostData): Promise<void>;
+  /** Overwrites the numbers, in order with issued work; `data` are all of them, or with `from` those from there on. */
+  write(data: HostData, from?: number): void;
   dispose(): void;
 }
 

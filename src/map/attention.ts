@@ -5,12 +5,12 @@ import { attentionReference } from '../attention/reference.js';
 import { type RowStatistics, rememberStatistics } from '../attention/statistics.js';
 import { validateAttention } from '../attention/validate.js';
 import { defaultEngine } from '../engine/engine.js';
-import { attentionForward } from '../engine/ops/attention.js';
-import type { Engine, Tensor } from '../engine/types.js';
+import type { Engine } from '../engine/types.js';
 import { EngineError, OptionError, UnsupportedError } from '../tensor/errors.js';
 import { describe, fromFloats, type HostTensor, heldAs, type TensorLike } from '../tensor/host.js';
 import { AttentionMap } from './attention-map.js';
-import { operandOf, unservedReason, uploadCall } from './call.js';
+import { unservedReason } from './call.js';
+import { runForward } from './forward.js';
 import { KernelWeights, ReferenceWeights } from './weights.js';
 
 /** What an attention call may be told beside the operator's own options. */
@@ -93,27 +93,6 @@ async function forwardOnEngine(engine: Engine, problem: AttentionProblem): Promi
   const statistics: RowStatistics = { rowMax, rowSum, layout: problem.layout };
   const weights = new KernelWeights(engine, problem, statistics);
   return result(problem, output, logSumExp, statistics, new AttentionMap(problem, weights), engine.backend);
-}
-
-/** Runs the forward pass and reads everything out. */
-export async function runForward(engine: Engine, problem: AttentionProblem) {
-  const { shape } = problem.output;
-  const tensors = engine.scope(() => {
-    const call = uploadCall(engine, problem);
-    const made = attentionForward(call, operandOf(engine.empty(shape), problem.output));
-    return [made.output, made.rowMax, made.rowSum, made.logSumExp];
-  });
-  const [output, rowMax, rowSum, logSumExp] = await readAll(tensors);
-  return { output, rowMax, rowSum, logSumExp };
-}
-
-/** Reads float32 tensors out and frees them, also when reading fails. */
-export async function readAll(tensors: readonly Tensor[]): Promise<Float32Array[]> {
-  try {
-    return (await Promise.all(tensors.map((tensor) => tensor.read()))) as Float32Array[];
-  } finally {
-    for (const tensor of tensors) tensor.dispose();
-  }
 }
 
 function forwardByReference(problem: AttentionProblem): AttentionOutput {

@@ -5,13 +5,12 @@ import {
   type MergeOptions,
   mergeResults,
 } from '../attention/merge.js';
-import type { AttentionProblem, CellTensor, Operand as HostOperand } from '../attention/problem.js';
+import type { AttentionProblem } from '../attention/problem.js';
 import { attentionBackwardReference } from '../attention/reference-backward.js';
 import { floatOperand } from '../attention/shapes.js';
 import { belongs, recallStatistics } from '../attention/statistics.js';
 import { validateAttention } from '../attention/validate.js';
-import { attentionBackward as backwardOp, type Operand } from '../engine/ops/attention.js';
-import type { Engine, Tensor } from '../engine/types.js';
+import type { Engine } from '../engine/types.js';
 import { ShapeError } from '../tensor/errors.js';
 import {
   formatShape,
@@ -22,14 +21,9 @@ import {
   toFloat32,
   toFloat64,
 } from '../tensor/host.js';
-import {
-  type AttentionCallOptions,
-  type AttentionFloat,
-  chooseEngine,
-  readAll,
-  runForward,
-} from './attention.js';
-import { blockSize, gather, needsCopies, operandOf, uploadCall } from './call.js';
+import { type AttentionCallOptions, type AttentionFloat, chooseEngine } from './attention.js';
+import { type GradientNumbers, runBackward } from './backward-parts.js';
+import { runForward } from './forward.js';
 
 export interface AttentionBackwardInputs {
   readonly q: TensorLike;
@@ -102,44 +96,14 @@ async function backwardOnEngine(
   p: AttentionProblem,
   given: Given,
 ): Promise<AttentionGradients> {
-  const { rowMax, rowSum } = await findStatistics(engine, p, given.logSumExp);
-  const made = engine.scope(() => {
-    const call = uploadCall(engine, p);
-    const upload = (numbers: HostTensor) => engine.tensor(toFloat32(numbers), numbers.shape);
-    const stats = {
-      rowMax: engine.tensor(rowMax, p.statistics.shape),
-      rowSum: engine.tensor(rowSum, p.statistics.shape),
-    };
-    const [dq, dk, dv] = [p.q, p.k, p.v].map((operand) => gradientTarget(engine, p, operand));
-    const { dBias, dSinks } = backwardOp(
-      call,
-      operandOf(upload(given.output), p.output),
-      operandOf(upload(given.dOutput), p.output),
-      stats,
-      {
-        ...{ dq, dk, dv },
-        dBias: p.bias !== undefined,
-        dSinks: p.sinks !== undefined,
-        dLogSumExp: given.dLogSumExp && upload(given.dLogSumExp),
-      },
-    );
-    return [dq.tensor, dk.tensor, dv.tensor, dBias, dSinks].filter((x): x is Tensor => x !== undefined);
-  });
-  const [dq, dk, dv, ...rest] = await readAll(made);
-  const dBias = p.bias && rest.shift();
-  return shaped(p, engine.backend, {
-    dq: ownGradient(p, p.q, dq),
-    dk: ownGradient(p, p.k, dk),
-    dv: ownGradient(p, p.v, dv),
-    dBias: dBias && cellGradient(p.bias!, dBias),
-    dSinks: p.sinks && rest.shift(),
-  });
+  const statistics = await findStatistics(engine, p, given.logSumExp);
+  return shaped(p, engine.backend, await runBackward(engine, p, { ...given, statistics }));
 }
 
 /** Row maxima and sums that make e^(score − max)/sum the weights which `logSumExp` stands for. */
 async function findStatistics(engine: Engine, p: AttentionProblem, logSumExp: HostTensor) {
   const known = recallStatistics(logSumExp.data);
-  if (known) return { rowMax: new Float32Array(known.rowMax), rowSum: new Float32Array(known.rowSum) };
+  if (known) return known;
   const { rowMax, rowSum, logSumExp: own } = await runForward(engine, p);
   const whole = toFloat32(logSumExp);
   for (let r = 0; r < own.length; r++) {
@@ -148,24 +112,6 @@ async function findStatistics(engine: Engine, p: AttentionProblem, logSumExp: Ho
     rowSum[r] = whole[r] === Number.NEGATIVE_INFINITY ? 0 : 1;
   }
   return { rowMax, rowSum };
-}
-
-/** Where a gradient goes: strided as its operand, or a block per batch entry where the call has copies. */
-function gradientTarget(engine: Engine, p: AttentionProblem, operand: HostOperand): Operand {
-  if (!needsCopies(p, operand)) return operandOf(engine.zeros(operand.shape), operand);
-  const block = blockSize(operand.tensor);
-  const tensor = engine.zeros([p.B, block]);
-  return { tensor, offset: 0, batch: block, head: operand.head, row: operand.row };
-}
-
-function ownGradient(p: AttentionProblem, operand: HostOperand, read: Float32Array): Float32Array {
-  if (!needsCopies(p, operand)) return read;
-  return gather(read, operand.offsets, blockSize(operand.tensor), operand.tensor.data.length);
-}
-
-function cellGradient(cells: CellTensor, read: Float32Array): Float32Array {
-  if (cells.batch !== undefined) return read;
-  return gather(read, cells.offsets, blockSize(cells.tensor), cells.tensor.data.length);
 }
 
 function backwardByReference(p: AttentionProblem, given: Given): AttentionGradients {
@@ -177,15 +123,7 @@ function backwardByReference(p: AttentionProblem, given: Given): AttentionGradie
   return shaped(p, 'reference', gradients);
 }
 
-interface Numbers {
-  dq: Float32Array | Float64Array;
-  dk: Float32Array | Float64Array;
-  dv: Float32Array | Float64Array;
-  dBias?: Float32Array | Float64Array;
-  dSinks?: Float32Array | Float64Array;
-}
-
-function shaped(p: AttentionProblem, backend: string, gradients: Numbers): AttentionGradients {
+function shaped(p: AttentionProblem, backend: string, gradients: GradientNumbers): AttentionGradients {
   const like = (tensor: HostTensor, numbers: Float32Array | Float64Array): HostTensor<AttentionFloat> => {
     const dtype = tensor.dtype as AttentionFloat;
     return { dtype, shape: tensor.shape, data: fromFloats(dtype, numbers) };

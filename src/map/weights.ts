@@ -1,14 +1,17 @@
 // Where a map's weights come from: the kernels, or the float64 reference. Both recompute any tile on demand.
-import type { AttentionProblem, CellTensor, Operand } from '../attention/problem.js';
+import { type AttentionProblem, type CellTensor, keyHead, type Operand } from '../attention/problem.js';
 import { weightsReference } from '../attention/reference.js';
 import type { RowStatistics } from '../attention/statistics.js';
-import { type AttentionCall, type AttentionStatistics, attentionWeights } from '../engine/ops/attention.js';
-import type { Engine, Tensor } from '../engine/types.js';
+import { attentionWeights } from '../engine/ops/attention.js';
+import type { Engine } from '../engine/types.js';
 import type { HostTensor } from '../tensor/host.js';
 import { copyTensor } from '../tensor/safetensors.js';
-import { uploadCall } from './call.js';
+import { download } from './boxes.js';
+import { KeyHolder, uploadPiece, uploadStatistics } from './call.js';
+import { floats, inScope } from './forward.js';
+import { type Range, tiles } from './parts.js';
 
-export type Range = readonly [from: number, to: number];
+export type { Range };
 
 /** Computes tiles of weights. Indices are checked by the map. */
 export interface WeightSource {
@@ -41,24 +44,9 @@ function retained(p: AttentionProblem): AttentionProblem {
   };
 }
 
-/** What a map holds in an engine. */
-interface Held {
-  call: AttentionCall;
-  statistics: AttentionStatistics;
-  tensors: Tensor[];
-}
-
-const forgotten = new FinalizationRegistry((held: { current?: Held }) => release(held));
-
-function release(held: { current?: Held }): void {
-  for (const tensor of held.current?.tensors ?? []) tensor.dispose();
-  held.current = undefined;
-}
-
-/** Weights from the kernels. The operands are uploaded at the first question and stay until dispose(). */
+/** Weights from the kernels. Each question brings in what it needs, and leaves nothing in the engine. */
 export class KernelWeights implements WeightSource {
   private problem: AttentionProblem;
-  private readonly held: { current?: Held } = {};
 
   constructor(
     private readonly engine: Engine,
@@ -71,46 +59,41 @@ export class KernelWeights implements WeightSource {
   async tile(batch: number, head: number, queries: Range, keys: Range): Promise<Float32Array> {
     // Nothing is issued in the caller's own turn, where an engine's scope may be open.
     await undefined;
-    const { call, statistics } = this.upload();
-    const tensor = this.engine.scope(() => attentionWeights(call, statistics, batch, head, queries, keys));
+    const { engine, problem: p } = this;
+    const width = keys[1] - keys[0];
+    const out = floats('weights', [queries[1] - queries[0], width]);
+    const held = new KeyHolder(engine, p, false);
+    const keyHeadOf = keyHead(p, head);
+    const pair = {
+      batches: [batch, batch + 1],
+      heads: [head, head + 1],
+      keyHeads: [keyHeadOf, keyHeadOf + 1],
+    } as const;
     try {
-      return (await tensor.read()) as Float32Array;
+      for (const { rows, keys: columns } of tiles(p, queries, keys)) {
+        const dense = [
+          [rows[1] - rows[0], width],
+          [columns[1] - columns[0], 1],
+        ] as const;
+        const box = { starts: [(rows[0] - queries[0]) * width + columns[0] - keys[0]], dimensions: dense };
+        await inScope(engine, () => {
+          const piece = { ...pair, rows, keys: columns };
+          const call = uploadPiece(engine, p, piece, held.of(piece), { sinks: false });
+          const stats = uploadStatistics(engine, p, this.statistics, piece);
+          return [download(attentionWeights(call, stats, 0, 0, [0, call.Lq], [0, call.Lk]), out, box)];
+        });
+      }
     } finally {
-      tensor.dispose();
+      held.dispose();
     }
-  }
-
-  private upload(): Held {
-    if (this.held.current) return this.held.current;
-    const { engine, problem } = this;
-    const { shape } = problem.statistics;
-    const made = engine.scope(() => {
-      const call = uploadCall(engine, problem, { values: false });
-      const rowMax = engine.tensor(new Float32Array(this.statistics.rowMax), shape);
-      const rowSum = engine.tensor(new Float32Array(this.statistics.rowSum), shape);
-      return { call, statistics: { rowMax, rowSum } };
-    });
-    forgotten.register(this, this.held, this);
-    this.held.current = { ...made, tensors: tensorsIn([made.call, made.statistics]) };
-    return this.held.current;
+    return out;
   }
 
   retain(): void {
     this.problem = retained(this.problem);
   }
 
-  dispose(): void {
-    forgotten.unregister(this);
-    release(this.held);
-  }
-}
-
-/** The engine tensors of a call, once each. */
-function tensorsIn(value: unknown, found = new Set<Tensor>()): Tensor[] {
-  if (typeof value !== 'object' || value === null || ArrayBuffer.isView(value)) return [...found];
-  if ('pointer' in value && 'engine' in value) found.add(value as Tensor);
-  else for (const item of Object.values(value)) tensorsIn(item, found);
-  return [...found];
+  dispose(): void {}
 }
 
 /** Weights from the float64 reference. */

@@ -37,23 +37,51 @@ export function toHalf(x: number): number {
 /** Widens an array of float16 bits, exactly. */
 export function halfToFloat32(bits: Uint16Array): Float32Array {
   const out = new Float32Array(bits.length);
-  if (bits.length < 4096) {
-    for (let i = 0; i < bits.length; i++) out[i] = fromHalf(bits[i]);
-    return out;
-  }
+  halfInto(bits, 0, bits.length, out, 0);
+  return out;
+}
+
+/** Widens bits [from, to) into `out` at `at`. */
+export function halfInto(bits: Uint16Array, from: number, to: number, out: Float32Array, at: number): void {
   if (table === undefined) {
+    if (to - from < 4096) {
+      for (let i = from; i < to; i++, at++) out[at] = fromHalf(bits[i]);
+      return;
+    }
     table = new Float32Array(65536);
     for (let i = 0; i < 65536; i++) table[i] = fromHalf(i);
   }
-  for (let i = 0; i < bits.length; i++) out[i] = table[bits[i]];
-  return out;
+  for (let i = from; i < to; i++, at++) out[at] = table[bits[i]];
 }
 
 /** Rounds numbers to float16 bits. */
 export function float32ToHalf(numbers: Float32Array | Float64Array): Uint16Array {
   const out = new Uint16Array(numbers.length);
-  for (let i = 0; i < numbers.length; i++) out[i] = toHalf(numbers[i]);
+  if (numbers.BYTES_PER_ELEMENT === 8) {
+    for (let i = 0; i < numbers.length; i++) out[i] = toHalf(numbers[i]);
+    return out;
+  }
+  const bits = new Uint32Array(numbers.buffer, numbers.byteOffset, numbers.length);
+  for (let i = 0; i < out.length; i++) out[i] = narrow(bits[i]);
   return out;
+}
+
+const single = new Float32Array(1);
+const singleBits = new Uint32Array(single.buffer);
+const HALF = 0x3f000000;
+
+/** The 16 bits nearest to the float32 that `word` stands for. */
+function narrow(word: number): number {
+  const sign = (word >>> 16) & 0x8000;
+  const size = word & 0x7fffffff;
+  if (size > 0x7f800000) return 0x7e00;
+  if (size >= 0x47800000) return sign | 0x7c00;
+  // Half an odd last bit more rounds ties to even; a carry goes into the exponent, at the top into infinity.
+  if (size >= 0x38800000) return sign | ((size - 0x38000000 + 0xfff + ((size >>> 13) & 1)) >>> 13);
+  // Below 2^-14 numbers are multiples of 2^-24: the last bit of float32 between a half and 1.
+  singleBits[0] = size;
+  single[0] += 0.5;
+  return sign | (singleBits[0] - HALF);
 }
 
 /** Widens an array of bfloat16 bits, exactly. */

@@ -2,13 +2,19 @@
 // with the plain float32 yardstick for each.
 import fc from 'fast-check';
 import type { AttentionOptions } from '../../dist/attention/options.js';
-import type { AttentionProblem } from '../../dist/attention/problem.js';
+import type { AttentionProblem, RowLayout } from '../../dist/attention/problem.js';
 import { attentionReference, weightsReference } from '../../dist/attention/reference.js';
 import { attentionBackwardReference } from '../../dist/attention/reference-backward.js';
 import { validateAttention } from '../../dist/attention/validate.js';
-import { attentionBackward, attentionForward, attentionWeights } from '../../dist/engine/ops/attention.js';
+import {
+  type AttentionCall,
+  attentionBackward,
+  attentionForward,
+  attentionWeights,
+  type Operand,
+} from '../../dist/engine/ops/attention.js';
 import type { Engine, Tensor } from '../../dist/engine/types.js';
-import { operandOf, uploadCall } from '../../dist/map/call.js';
+import { type Piece, uploadPiece, uploadRows } from '../../dist/map/call.js';
 import { plainAttention } from '../attention/plain.js';
 
 /** Small seeded generator (mulberry32): uniform in [0, 1). */
@@ -138,6 +144,19 @@ export function buildCase(c: Drawn): Case {
     v: rows(c.shareV ? 1 : B, Hkv, Lk, c.Dv),
   };
   return makeCase(shapes, options as AttentionOptions, random);
+}
+
+/** A whole call in the engine, in one piece. */
+export function uploadCall(engine: Engine, p: AttentionProblem): AttentionCall {
+  const all = { batches: [0, p.B], heads: [0, p.H], keyHeads: [0, p.Hkv] } as const;
+  const piece: Piece = p.packed ? all : { ...all, rows: [0, p.Lq], keys: [0, p.Lk] };
+  const [k, v] = (['k', 'v'] as const).map((name) => uploadRows(engine, p, name, piece));
+  return uploadPiece(engine, p, piece, { k, v });
+}
+
+/** Strides of a tensor that lies as `rows` says. */
+export function operandOf(tensor: Tensor, rows: RowLayout): Operand {
+  return { tensor, offset: 0, batch: rows.batch ?? 0, head: rows.head, row: rows.row };
 }
 
 export type Results = Record<string, Float32Array>;

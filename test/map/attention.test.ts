@@ -416,18 +416,13 @@ describe('map', () => {
     map.dispose();
   });
 
-  test('costs nothing until asked, and holds nothing once disposed', async () => {
+  test('holds nothing in the engine, and answers nothing once disposed', async () => {
     const before = engine.memory.tensors;
     const { map } = await attention(q, k, v, { engine });
-    expect(engine.memory.tensors).toBe(before);
     await map.row({ batch: 0, head: 0, query: 0 });
-    const held = engine.memory.tensors;
-    expect(held).toBeGreaterThan(before);
-    await map.row({ batch: 1, head: 1, query: 1 });
-    expect(engine.memory.tensors).toBe(held);
-    map.dispose();
-    map.dispose();
     expect(engine.memory.tensors).toBe(before);
+    map.dispose();
+    map.dispose();
     for (const call of [
       map.row({ query: 0 }),
       map.tile(),

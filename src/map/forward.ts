@@ -1,0 +1,151 @@
+// The forward pass over host arrays, part by part: what a part needs goes in, its rows come out. Where a head's keys
+// are cut, the results over their ranges are joined here, in float64, by the rows' maxima and sums.
+import type { AttentionProblem } from '../attention/problem.js';
+import { attentionForward } from '../engine/ops/attention.js';
+import type { Engine } from '../engine/types.js';
+import { LimitError } from '../tensor/errors.js';
+import { formatShape } from '../tensor/host.js';
+import { type Box, download, scatter, sizeOfBox } from './boxes.js';
+import { KeyHolder, named, type Piece, rowBox, rowOperand, statisticBox, uploadPiece } from './call.js';
+import { type Part, planParts } from './parts.js';
+
+export interface ForwardNumbers {
+  output: Float32Array;
+  rowMax: Float32Array;
+  rowSum: Float32Array;
+  logSumExp: Float32Array;
+}
+
+const NAMES = ['output', 'rowMax', 'rowSum', 'logSumExp'] as const;
+
+/** Output and row statistics of a call, laid out as the problem tells. */
+export async function runForward(engine: Engine, p: AttentionProblem): Promise<ForwardNumbers> {
+  const rows = p.statistics.shape.reduce((a, n) => a * n, 1);
+  const made = {
+    output: floats('output', p.output.shape),
+    rowMax: new Float32Array(rows),
+    rowSum: new Float32Array(rows),
+    logSumExp: new Float32Array(rows),
+  };
+  const keys = new KeyHolder(engine, p);
+  const scratch = [numbers(0, 0), numbers(0, 0)];
+  try {
+    for (const part of planParts(p, 'forward')) {
+      if (part.keys === undefined || part.keys.length === 1) {
+        const piece = { ...part, keys: part.keys?.[0] };
+        await runPiece(engine, p, piece, keys, true, made, boxesOf(p, piece));
+      } else await runRanges(engine, p, part, keys, scratch, made);
+    }
+  } finally {
+    keys.dispose();
+  }
+  return made;
+}
+
+function numbers(rows: number, Dv: number): ForwardNumbers {
+  return {
+    output: new Float32Array(rows * Dv),
+    rowMax: new Float32Array(rows),
+    rowSum: new Float32Array(rows),
+    logSumExp: new Float32Array(rows),
+  };
+}
+
+/** A new array for a result. Throws LimitError where there is no memory. */
+export function floats(name: string, shape: readonly number[]): Float32Array<ArrayBuffer> {
+  const size = shape.reduce((a, n) => a * n, 1);
+  try {
+    return new Float32Array(size);
+  } catch {
+    throw new LimitError(
+      `attention: ${name} of shape ${formatShape(shape)} finds no memory: ${size * 4} bytes`,
+    );
+  }
+}
+
+interface Boxes {
+  output: Box;
+  statistics: Box;
+}
+
+function boxesOf(p: AttentionProblem, piece: Piece): Boxes {
+  const { batches, heads, rows } = piece;
+  return { output: rowBox(p, p.output, batches, heads, rows), statistics: statisticBox(p, piece) };
+}
+
+/** Issues one piece and reads its results to where the boxes say. */
+async function runPiece(
+  engine: Engine,
+  p: AttentionProblem,
+  piece: Piece,
+  keys: KeyHolder,
+  sinks: boolean,
+  into: ForwardNumbers,
+  to: Boxes,
+): Promise<void> {
+  const own = rowBox(p, p.output, piece.batches, piece.heads, piece.rows);
+  const reads = inScope(engine, () => {
+    const call = uploadPiece(engine, p, piece, keys.of(piece), { sinks });
+    const output = named('output', p.output, () => engine.empty([sizeOfBox(own)]));
+    const made = attentionForward(call, rowOperand(p, output, own));
+    return NAMES.map((name) =>
+      download(made[name], into[name], name === 'output' ? to.output : to.statistics),
+    );
+  });
+  await reads;
+}
+
+/** Frees what `issue` makes, and waits for the reads it issued. */
+export function inScope(engine: Engine, issue: () => Promise<void>[]): Promise<unknown> {
+  let reads: Promise<void>[] = [];
+  engine.scope(() => {
+    reads = issue();
+  });
+  return Promise.all(reads);
+}
+
+/** A part of one head, through its ranges of keys. The first brings the sink. */
+async function runRanges(
+  engine: Engine,
+  p: AttentionProblem,
+  part: Part,
+  keys: KeyHolder,
+  scratch: ForwardNumbers[],
+  into: ForwardNumbers,
+): Promise<void> {
+  const to = boxesOf(p, part as Omit<Part, 'keys'>);
+  const rows = sizeOfBox(to.statistics);
+  const [whole, next] = scratch.map((own, n) => {
+    if (own.rowMax.length !== rows) scratch[n] = numbers(rows, p.Dv);
+    return scratch[n];
+  });
+  const dense = { output: denseBox(rows * p.Dv), statistics: denseBox(rows) };
+  for (const [n, range] of part.keys!.entries()) {
+    const piece = { ...part, keys: range };
+    await runPiece(engine, p, piece, keys, n === 0, n === 0 ? whole : next, dense);
+    if (n > 0) join(whole, next, p.Dv);
+  }
+  for (const name of NAMES) scatter(whole[name], into[name], name === 'output' ? to.output : to.statistics);
+}
+
+const denseBox = (size: number): Box => ({ starts: [0], dimensions: [[size, 1]] });
+
+/** Joins the rows of two results over disjoint keys, as mergeAttention does. Empty ones leave the other as it is. */
+function join(whole: ForwardNumbers, next: ForwardNumbers, Dv: number): void {
+  const { output, rowMax, rowSum, logSumExp } = whole;
+  for (let r = 0; r < rowMax.length; r++) {
+    if (next.rowSum[r] === 0) continue;
+    const at = r * Dv;
+    if (rowSum[r] === 0) {
+      output.set(next.output.subarray(at, at + Dv), at);
+      [rowMax[r], rowSum[r], logSumExp[r]] = [next.rowMax[r], next.rowSum[r], next.logSumExp[r]];
+      continue;
+    }
+    const max = Math.max(rowMax[r], next.rowMax[r]);
+    const [a, b] = [rowSum[r] * Math.exp(rowMax[r] - max), next.rowSum[r] * Math.exp(next.rowMax[r] - max)];
+    const sum = a + b;
+    const [x, y] = [a / sum, b / sum];
+    for (let d = at; d < at + Dv; d++) output[d] = x * output[d] + y * next.output[d];
+    [rowMax[r], rowSum[r], logSumExp[r]] = [max, sum, max + Math.log(sum)];
+  }
+}
