@@ -140,8 +140,9 @@ function multiplyPacked(a: Tensor, b: Tensor, out: Tensor, job: Job): void {
   const { rowBlock, columnBlock } = blocks(m, n, k, tile);
   const kBlock = evenly(Math.max(1, k), K_BLOCK, 4);
   const packed = pack(b, n, k, job.transposeB, kBlock, tile, 'columns');
-  // With several blocks in a row of blocks, each would pack the same rows of a again.
-  const packedA = columnBlock < n ? pack(a, m, k, !job.transposeA, kBlock, tile, 'rows') : undefined;
+  // With several blocks in a row of blocks, each would pack the same rows of a again; one k-block of rows is not packed.
+  const inPlace = !job.transposeA && k <= kBlock;
+  const packedA = columnBlock < n && !inPlace ? pack(a, m, k, !job.transposeA, kBlock, tile, 'rows') : undefined;
   a.engine.run(
     'gemm',
     {

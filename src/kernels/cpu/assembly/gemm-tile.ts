@@ -7,22 +7,48 @@ import { fma4 } from './simd';
 export const MR: u32 = ASC_FEATURE_RELAXED_SIMD ? 6 : 5;
 export const NR: u32 = 8;
 
+/** Bytes between the rows of a packed panel [k][MR], and along its reduction. */
+export const PANEL_ROW: usize = 4;
+export const PANEL_STEP: usize = MR << 2;
+
 /**
- * to[MR,NR] = from[MR,NR] + a[k,MR]ᵀ · b[k,NR]; strides of `from` and `to` in bytes, 0 repeats one row.
+ * to[MR,NR] = from[MR,NR] + a · b[k,NR]; strides of `from` and `to` in bytes, 0 repeats one row. Element (i, p) of a
+ * [MR,k] lies at a + i·row + p·step bytes, so that a may be a packed panel or rows in place.
  * Summation runs over k in order, starting from `from`, so that splitting k changes no bit.
  */
 export function tile(
-  a: usize, b: usize, k: u32, from: usize, fromStride: usize, to: usize, toStride: usize,
+  a: usize,
+  row: usize,
+  step: usize,
+  b: usize,
+  k: u32,
+  from: usize,
+  fromStride: usize,
+  to: usize,
+  toStride: usize,
 ): void {
-  if (ASC_FEATURE_RELAXED_SIMD) tile6x8(a, b, k, from, fromStride, to, toStride);
-  else tile5x8(a, b, k, from, fromStride, to, toStride);
+  if (ASC_FEATURE_RELAXED_SIMD) tile6x8(a, row, step, b, k, from, fromStride, to, toStride);
+  else tile5x8(a, row, step, b, k, from, fromStride, to, toStride);
 }
 
 // @ts-ignore: decorator
 @inline
 function tile6x8(
-  a: usize, b: usize, k: u32, from: usize, fromStride: usize, to: usize, toStride: usize,
+  a0: usize,
+  row: usize,
+  step: usize,
+  b: usize,
+  k: u32,
+  from: usize,
+  fromStride: usize,
+  to: usize,
+  toStride: usize,
 ): void {
+  let a1 = a0 + row;
+  let a2 = a1 + row;
+  let a3 = a2 + row;
+  let a4 = a3 + row;
+  let a5 = a4 + row;
   let c00 = v128.load(from);
   let c01 = v128.load(from, 16);
   from += fromStride;
@@ -43,25 +69,30 @@ function tile6x8(
   while (k != 0) {
     const b0 = v128.load(b);
     const b1 = v128.load(b, 16);
-    let x = v128.load_splat<f32>(a);
+    let x = v128.load_splat<f32>(a0);
     c00 = fma4(x, b0, c00);
     c01 = fma4(x, b1, c01);
-    x = v128.load_splat<f32>(a, 4);
+    x = v128.load_splat<f32>(a1);
     c10 = fma4(x, b0, c10);
     c11 = fma4(x, b1, c11);
-    x = v128.load_splat<f32>(a, 8);
+    x = v128.load_splat<f32>(a2);
     c20 = fma4(x, b0, c20);
     c21 = fma4(x, b1, c21);
-    x = v128.load_splat<f32>(a, 12);
+    x = v128.load_splat<f32>(a3);
     c30 = fma4(x, b0, c30);
     c31 = fma4(x, b1, c31);
-    x = v128.load_splat<f32>(a, 16);
+    x = v128.load_splat<f32>(a4);
     c40 = fma4(x, b0, c40);
     c41 = fma4(x, b1, c41);
-    x = v128.load_splat<f32>(a, 20);
+    x = v128.load_splat<f32>(a5);
     c50 = fma4(x, b0, c50);
     c51 = fma4(x, b1, c51);
-    a += 24;
+    a0 += step;
+    a1 += step;
+    a2 += step;
+    a3 += step;
+    a4 += step;
+    a5 += step;
     b += 32;
     k--;
   }
@@ -87,8 +118,20 @@ function tile6x8(
 // @ts-ignore: decorator
 @inline
 function tile5x8(
-  a: usize, b: usize, k: u32, from: usize, fromStride: usize, to: usize, toStride: usize,
+  a0: usize,
+  row: usize,
+  step: usize,
+  b: usize,
+  k: u32,
+  from: usize,
+  fromStride: usize,
+  to: usize,
+  toStride: usize,
 ): void {
+  let a1 = a0 + row;
+  let a2 = a1 + row;
+  let a3 = a2 + row;
+  let a4 = a3 + row;
   let c00 = v128.load(from);
   let c01 = v128.load(from, 16);
   from += fromStride;
@@ -106,22 +149,26 @@ function tile5x8(
   while (k != 0) {
     const b0 = v128.load(b);
     const b1 = v128.load(b, 16);
-    let x = v128.load_splat<f32>(a);
+    let x = v128.load_splat<f32>(a0);
     c00 = fma4(x, b0, c00);
     c01 = fma4(x, b1, c01);
-    x = v128.load_splat<f32>(a, 4);
+    x = v128.load_splat<f32>(a1);
     c10 = fma4(x, b0, c10);
     c11 = fma4(x, b1, c11);
-    x = v128.load_splat<f32>(a, 8);
+    x = v128.load_splat<f32>(a2);
     c20 = fma4(x, b0, c20);
     c21 = fma4(x, b1, c21);
-    x = v128.load_splat<f32>(a, 12);
+    x = v128.load_splat<f32>(a3);
     c30 = fma4(x, b0, c30);
     c31 = fma4(x, b1, c31);
-    x = v128.load_splat<f32>(a, 16);
+    x = v128.load_splat<f32>(a4);
     c40 = fma4(x, b0, c40);
     c41 = fma4(x, b1, c41);
-    a += 20;
+    a0 += step;
+    a1 += step;
+    a2 += step;
+    a3 += step;
+    a4 += step;
     b += 32;
     k--;
   }
