@@ -129,6 +129,7 @@ describe.each(builds.map((engine) => [engine.build, engine] as const))('matmul, 
     { m: 40, n: 50, k: 900, bias: true },
     { m: 700, n: 20, k: 450, accumulate: true },
     { m: 50, n: 600, k: 449, accumulate: true },
+    { m: 130, n: 531, k: 445, bias: true },
   ];
   test.each(TRANSPOSES)('the same bound over long reductions and many blocks, %o', async (transposes) => {
     for (const c of long.map((sizes) => ({ ...sizes, ...transposes }))) {

@@ -24,6 +24,10 @@ const DOT_ROWS = 40;
 const PACK_GROUP = 8;
 /** Register tiles per block of rows: a's panels of a block stay in the second-level cache. */
 const ROW_TILES = 16;
+/** Fewer tiles on a side of a block are not worth the loads that they share. */
+const LEAST_TILES = 4;
+/** Bytes of a's rows that a block reads in place: they stay in the first-level cache beside a panel of b. */
+const IN_PLACE_BYTES = 2 ** 15;
 /** So many parts let up to sixteen threads share evenly. */
 const MIN_PARTS = 32;
 /** Fewer products than this are not worth cutting into two parts: about ten microseconds. */
@@ -137,12 +141,16 @@ function multiplySplit(a: Tensor, b: Tensor, out: Tensor, job: Job): void {
 function multiplyPacked(a: Tensor, b: Tensor, out: Tensor, job: Job): void {
   const { m, n, k, bias } = job;
   const tile = TILES[a.engine.build];
-  const { rowBlock, columnBlock } = blocks(m, n, k, tile);
   const kBlock = evenly(Math.max(1, k), K_BLOCK, 4);
-  const packed = pack(b, n, k, job.transposeB, kBlock, tile, 'columns');
-  // With several blocks in a row of blocks, each would pack the same rows of a again; one k-block of rows is not packed.
+  // One block of the reduction holds rows of a whole: the kernel reads them in place.
   const inPlace = !job.transposeA && k <= kBlock;
-  const packedA = columnBlock < n && !inPlace ? pack(a, m, k, !job.transposeA, kBlock, tile, 'rows') : undefined;
+  const fitting = Math.floor(IN_PLACE_BYTES / (4 * tile.rows * k));
+  const rowTiles = inPlace ? Math.max(LEAST_TILES, Math.min(ROW_TILES, fitting)) : ROW_TILES;
+  const { rowBlock, columnBlock } = blocks(m, n, k, tile, rowTiles);
+  const packed = pack(b, n, k, job.transposeB, kBlock, tile, 'columns');
+  // With several blocks in a row of blocks, each would pack the same rows of a again.
+  const packedA =
+    columnBlock < n && !inPlace ? pack(a, m, k, !job.transposeA, kBlock, tile, 'rows') : undefined;
   a.engine.run(
     'gemm',
     {
@@ -186,14 +194,22 @@ function pack(
 }
 
 /** Blocks of the output: large enough to repay packing a's rows, small enough to give threads even shares. */
-function blocks(m: number, n: number, k: number, tile: Tile): { rowBlock: number; columnBlock: number } {
-  let rows = ROW_TILES;
+function blocks(
+  m: number,
+  n: number,
+  k: number,
+  tile: Tile,
+  rowTiles: number,
+): { rowBlock: number; columnBlock: number } {
+  let rows = rowTiles;
   let columns = Math.ceil(n / tile.columns);
   const divide = () =>
     Math.ceil(m / (rows * tile.rows)) * Math.ceil(n / (columns * tile.columns)) < MIN_PARTS &&
     rows * tile.rows * columns * tile.columns * k > MIN_PRODUCTS;
-  while (divide() && rows > 4) rows /= 2;
-  while (divide() && columns > 4) columns = Math.ceil(columns / 2);
+  while (divide() && rows > LEAST_TILES) {
+    rows = Math.max(LEAST_TILES, Math.ceil(rows / 2));
+  }
+  while (divide() && columns > LEAST_TILES) columns = Math.ceil(columns / 2);
   return { rowBlock: rows * tile.rows, columnBlock: columns * tile.columns };
 }
 
