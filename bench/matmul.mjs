@@ -1,8 +1,8 @@
 // GFLOP/s of matrix multiplication: squares, the shapes of training, few rows. Usage: node bench/matmul.mjs
 //   --rounds N (default 9, at least 9)  --threads N (default 2)  --simd strict|relaxed  --only TEXT  --json
-// Every result is checked against float64 before it is timed; operands are warm, threads awake. Jobs take turns within a round; each is set against the
-// register tile on data in the first-level cache (the machine's peak) timed just before and after it, since a shared
-// machine's clock moves. The peak reported is never below the best multiplication seen.
+// Every result is checked against float64 before it is timed, with operands warm and threads awake. Jobs take turns
+// within a round; each is set against the register tile on data in the first-level cache (the machine's peak) timed just
+// before and after it, since a shared machine's clock moves. The peak reported is never below the best multiplication seen.
 import { parseArgs } from 'node:util';
 import { createEngine } from '../dist/engine/engine.js';
 import { matmul } from '../dist/engine/ops/matmul.js';
