@@ -91,6 +91,18 @@ const WORDS = {
     chrf: 'chrF',
     greedy: 'BLEU on test.tsv, greedy',
     yardstick: 'PyTorch, same configuration, 10 epochs: 44.7',
+    attention: 'attention, N=2048, H=8, D=64: GFLOP/s on one thread',
+    causal: 'causal, N=2048, counted in full',
+    backward: 'forward + backward, N=1024, per thread',
+    longest: 'N=65,536 (H=1): memory beyond inputs and outputs',
+    matrix: 'its N×N weights alone: 17,180 MB',
+    decode: 'decode, 1 query × 4,096 keys, 2 threads',
+    call: 'a call at N=1 on engine tensors',
+    first: 'the first call after import',
+    bars: 'bars of `npm run bench:attention` met',
+    gain: 'the speed of not causal',
+    speedChart: 'GFLOP/s against N, for Fovea and others',
+    memoryChart: 'Peak memory against N, for Fovea and others',
   },
   'README.ko.md': {
     head: ['측정', '결과', '비교'],
@@ -106,10 +118,63 @@ const WORDS = {
     chrf: 'chrF',
     greedy: 'test.tsv의 BLEU, 탐욕 디코딩',
     yardstick: 'PyTorch, 같은 설정, 10 에폭: 44.7',
+    attention: '어텐션, N=2048, H=8, D=64: 스레드 1개의 GFLOP/s',
+    causal: 'causal, N=2048, 전체로 계산',
+    backward: '순전파 + 역전파, N=1024, 스레드당',
+    longest: 'N=65,536 (H=1): 입력과 출력을 뺀 메모리',
+    matrix: 'N×N 가중치만 17,180 MB',
+    decode: '디코딩, 질의 1개 × 키 4,096개, 스레드 2개',
+    call: '엔진 텐서로 N=1 호출',
+    first: 'import 뒤 첫 호출',
+    bars: '`npm run bench:attention`의 기준 통과',
+    gain: 'causal이 아닐 때의 속도 대비',
+    speedChart: 'N에 따른 GFLOP/s: Fovea와 다른 시스템',
+    memoryChart: 'N에 따른 최대 메모리: Fovea와 다른 시스템',
   },
 };
 
-function table(words) {
+/** Rows of attention, of the groups that are recorded. */
+function attentionRows(words) {
+  const [forward, causal, backward, longest, decode, calls] = [
+    ...['forward', 'causal', 'backward', 'longest', 'decode', 'calls'],
+  ].map((group) => read(`attention-${group}`));
+  const rows = [];
+  if (forward) {
+    const { systems } = forward.results.at(-1);
+    const peers = Object.entries(systems).filter(([name]) => name !== 'fovea');
+    const rates = peers.map(([name, { median }]) => `${name} ${median.toFixed(1)}`).join(', ');
+    rows.push([words.attention, systems.fovea.median.toFixed(1), rates]);
+  }
+  if (causal) {
+    const { gflops, gain } = causal.results.find(({ N }) => N === 2048);
+    rows.push([words.causal, gflops.median.toFixed(1), `${gain.toFixed(2)}× ${words.gain}`]);
+  }
+  if (backward) {
+    const { perThread, ms } = backward.results[0];
+    rows.push([words.backward, `${perThread.median.toFixed(1)} GFLOP/s`, `${ms.median.toFixed(0)} ms`]);
+  }
+  if (longest) {
+    const { systems } = longest.results[0];
+    const { error, megabytes } = systems['fovea-2'];
+    rows.push([words.longest, error ?? `${megabytes.toFixed(0)} MB`, words.matrix]);
+  }
+  if (decode) {
+    const { ms, native } = decode.results.at(-1);
+    const peer = `onnxruntime-node ${native.median.toFixed(2)} ms`;
+    rows.push([words.decode, `${ms.median.toFixed(2)} ms`, peer]);
+  }
+  if (calls) {
+    const { microseconds } = calls.results.calls.at(-1);
+    const first = `${words.first}: ${calls.results.first.median.toFixed(0)} ms`;
+    rows.push([words.call, `${microseconds.median.toFixed(0)} µs`, first]);
+  }
+  const bars = ATTENTION.flatMap((name) => read(name)?.bars ?? []);
+  const met = bars.filter((bar) => bar.met).length;
+  if (bars.length > 0) rows.push([words.bars, `${met} / ${bars.length}`, '']);
+  return rows;
+}
+
+function table(words, drawn) {
   const [matmul, train, translate, quality] = ['matmul', 'train', 'translate', 'quality'].map(read);
   const rows = [];
   if (matmul) {
@@ -139,7 +204,8 @@ function table(words) {
     rows.push([words.bleu, score(quality.testBeam), `${words.chrf} ${chrf.toFixed(1)}`]);
     rows.push([words.greedy, score(quality.testGreedy), words.yardstick]);
   }
-  const any = matmul ?? train ?? translate ?? quality;
+  rows.unshift(...attentionRows(words));
+  const any = read('attention-forward') ?? matmul ?? train ?? translate ?? quality;
   const line = (cells) => `| ${cells.join(' | ')} |`;
   return [
     line(words.head),
@@ -147,17 +213,22 @@ function table(words) {
     ...rows.map(line),
     '',
     words.machine(any.machine, any.node),
+    ...Object.keys(drawn).flatMap((file) => [
+      '',
+      `![${file.includes('speed') ? words.speedChart : words.memoryChart}](docs/${file})`,
+    ]),
   ].join('\n');
 }
 
 function writeTables() {
-  for (const [file, svg] of Object.entries(charts(read))) write(join(root, 'docs', file), svg);
+  const drawn = charts(read);
+  for (const [file, svg] of Object.entries(drawn)) write(join(root, 'docs', file), svg);
   for (const [file, words] of Object.entries(WORDS)) {
     const path = join(root, file);
     const text = readFileSync(path, 'utf8');
     const next = text.replace(
       /(<!-- results -->\n)[\s\S]*?(\n<!-- \/results -->)/,
-      (_, a, b) => a + table(words) + b,
+      (_, a, b) => a + table(words, drawn) + b,
     );
     write(path, next);
   }

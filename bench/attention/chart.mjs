@@ -1,8 +1,8 @@
 // Line charts as SVG text, both axes logarithmic to base 2. Knows nothing of what is drawn. The picture has a ground of its
 // own, light or dark as the reader's system prefers, so that it reads the same on any page.
 
-const WIDTH = 760;
-const HEIGHT = 460;
+const WIDTH = 780;
+const HEIGHT = 474;
 const PLOT = { left: 62, right: 590, top: 62, bottom: 370 };
 const LINE_HEIGHT = 14;
 
