@@ -16,6 +16,13 @@ export {
   attentionBackward,
   mergeAttention,
 } from './map/backward.js';
+export {
+  type CachedAttention,
+  type CachedAttentionOptions,
+  createKeyValueCache,
+  type KeyValueCache,
+  type KeyValueCacheOptions,
+} from './map/key-value-cache.js';
 export type { DType, TypedArrayOf } from './tensor/dtype.js';
 export * from './tensor/errors.js';
 export type { HostTensor, TensorLike } from './tensor/host.js';

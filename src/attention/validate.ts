@@ -29,6 +29,16 @@ export function validateAttention(
     floatOperand(`${op}: k`, k),
     floatOperand(`${op}: v`, v),
   ] as const;
+  return validateProblem(op, tensors, options);
+}
+
+/** The same for q, k and v that are checked, or of which there is but a shape. */
+export function validateProblem(
+  op: string,
+  tensors: readonly [q: HostTensor, k: HostTensor, v: HostTensor],
+  options: AttentionOptions,
+): AttentionProblem {
+  checkNames(op, options);
   const layout = readLayout(op, options);
   const packed = readPacked(op, options, tensors[0], tensors[1]);
   const shapes = packed ? readPackedShapes(op, ...tensors, packed) : readShapes(op, layout, ...tensors);

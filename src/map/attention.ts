@@ -92,17 +92,18 @@ async function forwardOnEngine(engine: Engine, problem: AttentionProblem): Promi
   const { output, rowMax, rowSum, logSumExp } = await runForward(engine, problem);
   const statistics: RowStatistics = { rowMax, rowSum, layout: problem.layout };
   const weights = new KernelWeights(engine, problem, statistics);
-  return result(problem, output, logSumExp, statistics, new AttentionMap(problem, weights), engine.backend);
+  return resultOf(problem, output, logSumExp, statistics, new AttentionMap(problem, weights), engine.backend);
 }
 
 function forwardByReference(problem: AttentionProblem): AttentionOutput {
   const { output, logSumExp, rowMax, rowSum } = attentionReference(problem);
   const statistics: RowStatistics = { rowMax, rowSum, layout: problem.layout };
   const map = new AttentionMap(problem, new ReferenceWeights(problem));
-  return result(problem, output, new Float32Array(logSumExp), statistics, map, 'reference');
+  return resultOf(problem, output, new Float32Array(logSumExp), statistics, map, 'reference');
 }
 
-function result(
+/** A result in its own dtype; its logSumExp remembers the statistics. */
+export function resultOf(
   problem: AttentionProblem,
   output: Float32Array | Float64Array,
   logSumExp: Float32Array,

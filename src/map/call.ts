@@ -184,12 +184,12 @@ function sameKeys(a: Piece, b: Piece): boolean {
   return same(a.batches, b.batches) && same(a.keyHeads, b.keyHeads) && same(a.keys, b.keys);
 }
 
-/** The call that computes a piece. Sinks belong to one range of a row's keys alone: `sinks` tells whether to this. */
+/** The call that computes a piece; `q` where the queries lie in the engine already. Sinks belong to one range of a row's keys alone: `sinks` tells whether to this. */
 export function uploadPiece(
   engine: Engine,
   p: AttentionProblem,
   piece: Piece,
-  { k, v }: KeyRows,
+  { k, v, q }: KeyRows & { q?: Operand },
   { sinks = true } = {},
 ): AttentionCall {
   const { D, Dv, scale, softcap, causal, window } = p;
@@ -197,7 +197,7 @@ export function uploadPiece(
   const cells = (name: string, x?: CellTensor) => x && uploadCells(engine, p, name, x, piece);
   return {
     ...{ D, Dv, scale, softcap, causal, window, k, v },
-    q: uploadRows(engine, p, 'q', piece),
+    q: q ?? uploadRows(engine, p, 'q', piece),
     B: length(batches),
     H: length(heads),
     Hkv: length(keyHeads),

@@ -23,12 +23,12 @@ export interface WeightSource {
 }
 
 /** A problem without what weights do not depend on: v and dropout. */
-function weighing(p: AttentionProblem): AttentionProblem {
+export function weighing(p: AttentionProblem): AttentionProblem {
   const nothing: HostTensor = { dtype: 'float32', shape: [0], data: new Float32Array(0) };
   return { ...p, v: { ...p.v, tensor: nothing }, dropout: undefined };
 }
 
-function retained(p: AttentionProblem): AttentionProblem {
+export function retained(p: AttentionProblem): AttentionProblem {
   const rows = (operand: Operand): Operand => ({ ...operand, tensor: copyTensor(operand.tensor) });
   const cells = (x?: CellTensor) => x && { ...x, tensor: copyTensor(x.tensor) };
   return {

@@ -1,8 +1,7 @@
 // Step-by-step decoding: a cache of self-attention's keys and values, and the memory's projections, made once.
-// N = sentences × beam rows advance together. The cache is [capacity,N,2E], so that a step's keys and values are one
-// block of rows, written by the projection itself; the hypotheses of a sentence share its memory.
+// N = sentences × beam rows advance together; the hypotheses of a sentence share its memory.
 
-import { copy2d } from '../engine/ops/elementwise.js';
+import { KeyValueStore } from '../engine/key-value-store.js';
 import { gatherRows } from '../engine/ops/embedding.js';
 import type { Engine, Tensor } from '../engine/types.js';
 import { LimitError, OptionError, ShapeError } from '../tensor/errors.js';
@@ -26,8 +25,8 @@ export class DecodingState {
   readonly #engine: Engine;
   #position = 0;
   #rows: number;
-  /** Per layer [capacity,N,2E]. */
-  #caches: Tensor[];
+  /** Per layer. */
+  readonly #caches: KeyValueStore[];
   /** Per layer [S,2E]. */
   #memories: Tensor[];
   #memory: PackedSequences;
@@ -55,7 +54,11 @@ export class DecodingState {
     this.#memories = decoder.layers.map(({ crossAttention }) =>
       this.#engine.keep(crossAttention.projectMemory(null, memory)),
     );
-    this.#caches = decoder.layers.map(() => this.#emptyCache());
+    this.#caches = decoder.layers.map(({ selfAttention }) => {
+      const { embedDim, heads } = selfAttention.options;
+      const [keyWidth, valueWidth] = [embedDim / heads, embedDim / heads];
+      return new KeyValueStore(this.#engine, { batch: this.#rows, heads, keyWidth, valueWidth, capacity });
+    });
   }
 
   /** Positions decoded so far. */
@@ -77,6 +80,8 @@ export class DecodingState {
     if (this.#position === this.capacity) {
       throw new LimitError(`decoding: the cache holds ${this.capacity} positions and is full`);
     }
+    // A step that failed halfway left positions behind.
+    for (const cache of this.#caches) cache.truncate(this.#position);
     const packed = { query: this.#queries, key: this.#memory };
     const y = this.#decoder.through(null, x, (layer, input, i) => {
       const observe = observeLayer(onAttention, i);
@@ -84,7 +89,7 @@ export class DecodingState {
         null,
         input,
         (h) => {
-          const { output, record } = layer.selfAttention.attendCached(h, this.#caches[i], this.#position);
+          const { output, record } = layer.selfAttention.attendCached(h, this.#caches[i]);
           observe?.('self_attn', record);
           return output;
         },
@@ -106,15 +111,14 @@ export class DecodingState {
    */
   reorder(index: ArrayLike<number>): void {
     const sentences = this.#sentencesOf(index);
-    const before = this.#rows;
-    const identity = index.length === before && Array.prototype.every.call(index, (from, n) => from === n);
+    const identity =
+      index.length === this.#rows && Array.prototype.every.call(index, (from, n) => from === n);
     if (identity) return;
     this.#engine.scope(() => {
       const dropped = sentences.length !== this.#memory.count || sentences.some((s, i) => s !== i);
       if (dropped) this.#selectSentences(sentences);
       this.#rows = index.length;
-      if (this.#position > 0 && this.#rows > 0) this.#reorderCaches(index, before);
-      else if (this.#rows !== before) this.#replaceCaches(this.#caches.map(() => this.#emptyCache()));
+      for (const cache of this.#caches) cache.reorder(index);
     });
   }
 
@@ -128,15 +132,6 @@ export class DecodingState {
     const packed = packSequences(this.#engine, lengths);
     this.#engine.keep(packed.cuSeqlens);
     return packed;
-  }
-
-  #emptyCache(): Tensor {
-    return this.#engine.keep(this.#engine.empty([this.capacity, this.#rows, 2 * this.#decoder.embedDim]));
-  }
-
-  #replaceCaches(caches: Tensor[]): void {
-    for (const cache of this.#caches) cache.dispose();
-    this.#caches = caches;
   }
 
   #sentencesOf(index: ArrayLike<number>): number[] {
@@ -174,23 +169,5 @@ export class DecodingState {
     this.#queries.cuSeqlens.dispose();
     this.#memory = this.#pack(sentences.map((s) => lengths[s]));
     this.#queries = this.#pack(sentences.map(() => this.beam));
-  }
-
-  #reorderCaches(index: ArrayLike<number>, before: number): void {
-    const N = this.#rows;
-    const width = 2 * this.#decoder.embedDim;
-    const count = this.#position * N;
-    const rows = new Int32Array(count);
-    for (let i = 0; i < count; i++) rows[i] = Math.floor(i / N) * before + index[i % N];
-    const map = this.#engine.tensor(rows, [count]);
-    const target = N === before ? this.#caches : this.#caches.map(() => this.#emptyCache());
-    this.#caches.forEach((cache, layer) => {
-      const flat = cache.reshape([this.capacity * before, width]);
-      const moved = gatherRows(flat, map);
-      flat.dispose();
-      copy2d({ tensor: moved, stride: width }, { tensor: target[layer], stride: width }, count, width);
-      moved.dispose();
-    });
-    if (target !== this.#caches) this.#replaceCaches(target);
   }
 }

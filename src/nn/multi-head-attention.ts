@@ -16,8 +16,10 @@ import {
 } from '../autograd/ops.js';
 import { ParameterRows, type Weight } from '../autograd/parameter.js';
 import type { Tape } from '../autograd/tape.js';
+import type { KeyValueStore } from '../engine/key-value-store.js';
+import { attentionWeights } from '../engine/ops/attention.js';
+import { attentionDecode } from '../engine/ops/attention-decode.js';
 import { addInto } from '../engine/ops/elementwise.js';
-import { matmul } from '../engine/ops/matmul.js';
 import type { Engine, Tensor } from '../engine/types.js';
 import { OptionError, ShapeError } from '../tensor/errors.js';
 import {
@@ -172,33 +174,31 @@ export class MultiHeadAttention extends Module {
   }
 
   /**
-   * Self-attention of the newest position, inference only: x [N,E] is position `step` of N sequences, whose keys and
-   * values lie in cache [capacity,N,2E]; this writes those of the position. → [N,E]. @internal
+   * Self-attention of the newest position, inference only: x [N,E] is the next position of N sequences, whose keys and
+   * values join those in the cache. → [N,E]. @internal
    */
-  attendCached(x: Tensor, cache: Tensor, step: number): { output: Tensor; record: AttentionRecord } {
+  attendCached(x: Tensor, cache: KeyValueStore): { output: Tensor; record: AttentionRecord } {
     const { embedDim: E, heads } = this.options;
-    const { q: ofQuery, kv } = this.#parts;
-    if (!kv || this.#appended.length > 0) {
+    const { qkv: ofAll } = this.#parts;
+    if (!ofAll || this.#appended.length > 0) {
       throw new OptionError('multiHeadAttention: a cache needs kdim = vdim = embedDim and no appended keys');
     }
     const N = x.shape[0];
     const D = E / heads;
-    const rows = reshaped(cache.rows(step, step + 1), [N, 2 * E]);
-    matmul(x, kv.weight.value, { transposeB: true, bias: kv.bias?.value, out: rows });
-    rows.dispose();
     const side = { batch: 1, row: N };
+    const qkv = this.#linear(null, x, ofAll);
+    const [q, k, v] = [0, E, 2 * E].map((column) => operand(qkv, column, D, side));
+    cache.append(k, v, 1);
     const call: AttentionCall = {
-      q: operand(this.#linear(null, x, ofQuery), 0, D, side),
-      k: operand(cache, 0, D, side),
-      v: operand(cache, E, D, side),
-      ...{ B: N, H: heads, Hkv: heads, Lq: 1, Lk: step + 1, D, Dv: D },
+      ...{ q, k: cache.k, v: cache.v, B: N, H: heads, Hkv: heads, Lq: 1, Lk: cache.length, D, Dv: D },
       ...{ scale: 1 / Math.sqrt(D), softcap: 0, window: [-1, -1], causal: false, offset: 0 },
     };
     const context = this.engine.empty([N, E]);
-    const record = attention(null, call, operand(context, 0, D, side));
+    const stats = attentionDecode(call, operand(context, 0, D, side));
     const output = this.outProjection.forward(null, context);
     context.dispose();
-    return { output, record };
+    const weights: AttentionRecord['weights'] = (...place) => attentionWeights(call, stats, ...place);
+    return { output, record: { call, stats, weights } };
   }
 
   override dispose(): void {

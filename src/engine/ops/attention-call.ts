@@ -82,34 +82,51 @@ export function strided<N extends string>(name: N, x?: Operand): Strided<N> {
   } as Strided<N>;
 }
 
-function stridedCells<N extends string>(
-  name: N,
-  x: Cells | undefined,
-  bytes: number,
-): Strided<N> & { [slot in `${N}Key`]: number } {
-  const strides = x?.strides ?? [0, 0, 0, 0];
-  return {
-    [name]: x ? x.tensor.pointer + (x.offset ?? 0) * bytes : 0,
-    [`${name}Batch`]: strides[0] * bytes,
-    [`${name}Head`]: strides[1] * bytes,
-    [`${name}Row`]: strides[2] * bytes,
-    [`${name}Key`]: strides[3] * bytes,
-  } as Strided<N> & { [slot in `${N}Key`]: number };
+/** Address of an operand's first element of `bytes` bytes; 0 where there is none. */
+function addressOf(x: { tensor: Tensor; offset?: number } | undefined, bytes: number): number {
+  return x ? x.tensor.pointer + (x.offset ?? 0) * bytes : 0;
 }
 
-/** The slots all attention kernels read. */
+const NO_STRIDES = [0, 0, 0, 0] as const;
+
+/** The slots all attention kernels read. One literal of names written out: computed and spread ones cost 15 µs a call. */
 export function callSlots(
   call: AttentionCall,
   stats: AttentionStatistics,
   perPart: number,
   logSumExp?: Tensor,
 ) {
-  const { B, H, Hkv, Lq, Lk, D, Dv, scale, softcap, causal, window, offset, alibi } = call;
+  const { q, k, v, B, H, Hkv, Lq, Lk, D, Dv, scale, softcap, causal, window, offset, alibi, dropout } = call;
+  const keep = dropout && 'keep' in dropout ? dropout.keep : undefined;
+  const off = !dropout || (dropout.rate === 0 && !keep);
+  const drawn = !off && 'seed' in dropout ? dropout : undefined;
+  const seed = drawn?.seed ?? 0;
+  const [low, high] = typeof seed === 'number' ? [seed, Math.floor(seed / 2 ** 32)] : seed;
+  const mask = call.mask?.strides ?? NO_STRIDES;
+  const bias = call.bias?.strides ?? NO_STRIDES;
+  const kept = keep?.strides ?? NO_STRIDES;
   return {
-    ...strided('q', call.q),
-    ...strided('k', call.k),
-    ...strided('v', call.v),
-    ...{ B, H, Hkv, Lq, Lk, D, Dv, scale, softcap },
+    q: addressOf(q, 4),
+    qBatch: q.batch * 4,
+    qHead: q.head * 4,
+    qRow: q.row * 4,
+    k: addressOf(k, 4),
+    kBatch: k.batch * 4,
+    kHead: k.head * 4,
+    kRow: k.row * 4,
+    v: addressOf(v, 4),
+    vBatch: v.batch * 4,
+    vHead: v.head * 4,
+    vRow: v.row * 4,
+    B,
+    H,
+    Hkv,
+    Lq,
+    Lk,
+    D,
+    Dv,
+    scale,
+    softcap,
     causal: +causal,
     windowLeft: bounded(window[0]),
     windowRight: bounded(window[1]),
@@ -117,13 +134,34 @@ export function callSlots(
     offsets: typeof offset === 'object' ? offset.pointer : 0,
     lowerRight: +(offset === 'lower-right'),
     keyLengths: call.keyLengths?.pointer ?? 0,
-    ...stridedCells('mask', call.mask, 1),
-    ...stridedCells('bias', call.bias, 4),
+    mask: addressOf(call.mask, 1),
+    maskBatch: mask[0],
+    maskHead: mask[1],
+    maskRow: mask[2],
+    maskKey: mask[3],
+    bias: addressOf(call.bias, 4),
+    biasBatch: bias[0] * 4,
+    biasHead: bias[1] * 4,
+    biasRow: bias[2] * 4,
+    biasKey: bias[3] * 4,
     alibi: alibi?.tensor.pointer ?? 0,
     alibiBatch: (alibi?.batch ?? 0) * 4,
     alibiHead: (alibi?.head ?? 0) * 4,
     sinks: call.sinks?.pointer ?? 0,
-    ...dropoutSlots(call.dropout),
+    dropMode: off ? 0 : keep ? 2 : 1,
+    dropThreshold: off ? 0 : Math.ceil(dropout.rate * 2 ** 24),
+    dropScale: off ? 1 : 1 / (1 - dropout.rate),
+    seedLow: low >>> 0,
+    seedHigh: high >>> 0,
+    keyOffset: drawn?.keyOffset ?? 0,
+    batchOrigin: drawn?.origin?.[0] ?? 0,
+    headOrigin: drawn?.origin?.[1] ?? 0,
+    queryOrigin: drawn?.origin?.[2] ?? 0,
+    keep: addressOf(keep, 1),
+    keepBatch: kept[0],
+    keepHead: kept[1],
+    keepRow: kept[2],
+    keepKey: kept[3],
     cuQ: call.packed?.q.pointer ?? 0,
     cuK: call.packed?.k.pointer ?? 0,
     rowMax: stats.rowMax.pointer,
@@ -136,24 +174,4 @@ export function callSlots(
 /** A window's side as 32 bits: beyond 2^30 it is as good as open. */
 function bounded(side: number): number {
   return side < 0 ? -1 : Math.min(side, 2 ** 30);
-}
-
-function dropoutSlots(dropout: AttentionDropout | undefined) {
-  const keep = dropout && 'keep' in dropout ? dropout.keep : undefined;
-  const off = !dropout || (dropout.rate === 0 && !keep);
-  const drawn = !off && 'seed' in dropout ? dropout : undefined;
-  const seed = drawn?.seed ?? 0;
-  const [low, high] = typeof seed === 'number' ? [seed, Math.floor(seed / 2 ** 32)] : seed;
-  return {
-    dropMode: off ? 0 : keep ? 2 : 1,
-    dropThreshold: off ? 0 : Math.ceil(dropout.rate * 2 ** 24),
-    dropScale: off ? 1 : 1 / (1 - dropout.rate),
-    seedLow: low >>> 0,
-    seedHigh: high >>> 0,
-    keyOffset: drawn?.keyOffset ?? 0,
-    batchOrigin: drawn?.origin?.[0] ?? 0,
-    headOrigin: drawn?.origin?.[1] ?? 0,
-    queryOrigin: drawn?.origin?.[2] ?? 0,
-    ...stridedCells('keep', keep, 1),
-  };
 }

@@ -67,6 +67,28 @@ const gradients = { ...output, ...operand('dOutput'), delta: 'u', dLogSumExp: 'u
 
 export const ATTENTION_KERNELS = {
   attentionForward: { ...ATTENTION_SLOTS, ...output },
+  /** `ended` begins as zeros. */
+  attentionDecode: {
+    ...ATTENTION_SLOTS,
+    ...output,
+    partials: 'u',
+    partialStats: 'u',
+    ended: 'u',
+    runs: 'u',
+  },
+  cacheRows: {
+    ...operand('kFrom'),
+    ...operand('kTo'),
+    ...operand('vFrom'),
+    ...operand('vTo'),
+    B: 'u',
+    H: 'u',
+    rows: 'u',
+    D: 'u',
+    Dv: 'u',
+    index: 'u',
+    perPart: 'u',
+  },
   attentionWeights: {
     ...ATTENTION_SLOTS,
     out: 'u',

@@ -2,6 +2,8 @@
 
 export { attentionForward, attentionWeights } from './attention';
 export { attentionBackward, attentionDelta, attentionSinks } from './attention-backward';
+export { attentionDecode } from './attention-decode';
+export { cacheRows } from './cache';
 export { dropout, reluDropout } from './dropout';
 export {
   add,
