@@ -35,47 +35,51 @@ const { values } = parseArgs({
 
 /** One child process: runs mutants in turn, and is replaced when it is old, stuck or dead. */
 class Runner {
-  run(mutant) {
-    if (mutant.early || this.ran >= MUTANTS_PER_WORKER) this.end();
-    this.child ??= this.start(mutant.early ? mutant.number : undefined);
-    this.ran++;
-    const { child } = this;
-    return new Promise((resolve) => {
-      let step = 'start';
-      let timer;
-      const finish = (outcome) => {
-        clearTimeout(timer);
-        child.removeAllListeners('message');
-        child.removeAllListeners('exit');
-        if (mutant.early || outcome.gone) this.end();
-        resolve(outcome);
-      };
-      const wait = () => {
-        clearTimeout(timer);
-        timer = setTimeout(
-          () => finish({ gone: true, failure: { step, message: 'it never ends' } }),
-          STUCK_MILLISECONDS,
-        );
-      };
-      child.on('message', (message) => {
-        if (message.ready) child.send({ id: mutant.id });
-        else if (message.step) step = message.step;
-        else return finish(message);
-        wait();
-      });
-      child.on('exit', () => finish({ gone: true, failure: { step, message: 'the process died' } }));
-      if (this.ran > 1) child.send({ id: mutant.id });
-      wait();
-    });
+  /** The outcome of one mutant. What never ends runs once more, alone and for longer: the machine may have been busy. */
+  async run(mutant) {
+    const first = await this.attempt(mutant, STUCK_MILLISECONDS);
+    return first.stuck ? this.attempt(mutant, 3 * STUCK_MILLISECONDS) : first;
   }
 
-  start(early) {
+  async attempt(mutant, limit) {
+    if (mutant.early || this.ran >= MUTANTS_PER_WORKER) this.end();
+    if (!this.child) await this.start(mutant.early ? mutant.number : undefined);
+    this.ran++;
+    const { child } = this;
+    const outcome = await new Promise((resolve) => {
+      let step = 'start';
+      const failed = (message, stuck) => resolve({ gone: true, stuck, failure: { step, message } });
+      const wait = () => setTimeout(() => failed('it never ends', true), limit);
+      let timer = wait();
+      child.on('message', (message) => {
+        clearTimeout(timer);
+        if (!message.step) return resolve(message);
+        step = message.step;
+        timer = wait();
+      });
+      child.on('exit', () => {
+        clearTimeout(timer);
+        failed('the process died', false);
+      });
+      if (child.connected) child.send({ id: mutant.id });
+      else failed('the process died while it started', false);
+    });
+    child.removeAllListeners();
+    if (mutant.early || outcome.gone) this.end();
+    return outcome;
+  }
+
+  async start(early) {
     this.ran = 0;
     const args = early === undefined ? [folder] : [folder, String(early)];
     const script = join(import.meta.dirname, 'mutate', 'worker.mjs');
     // Most of a mutant's time goes into compiling it: only what runs is compiled, and not twice.
     const execArgv = ['--wasm-lazy-compilation', '--liftoff-only'];
-    return fork(script, args, { execArgv, stdio: ['ignore', 'ignore', 'ignore', 'ipc'] });
+    const child = fork(script, args, { execArgv, stdio: ['ignore', 'ignore', 'ignore', 'ipc'] });
+    this.child = child;
+    // A worker that dies while it loads has met a mutant that acts at import; the attempt will find it dead.
+    await new Promise((resolve) => child.once('message', resolve).once('exit', resolve));
+    child.removeAllListeners();
   }
 
   end() {
