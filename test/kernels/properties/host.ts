@@ -5,6 +5,7 @@ import { attentionReference, weightsReference } from '../../../dist/attention/re
 import { attentionBackwardReference } from '../../../dist/attention/reference-backward.js';
 import { validateAttention } from '../../../dist/attention/validate.js';
 import { attention, attentionBackward, mergeAttention } from '../../../dist/index.js';
+import { budget } from '../../../dist/map/parts.js';
 import { type HostTensor, toFloat64 } from '../../../dist/tensor/host.js';
 import { type RandomCall, randomCall, randomTensor, seeded } from '../../attention/calls.js';
 import { plainAttention } from '../../attention/plain.js';
@@ -13,7 +14,18 @@ import { once, type Step, truths, WEIGHT_BOUND } from './lab.js';
 
 const GRADIENTS = ['dq', 'dk', 'dv', 'dBias', 'dSinks'] as const;
 
-function hostStep(name: string, make: () => RandomCall, seed: number): Step {
+async function withBudget<T>(bytes: number | undefined, compute: () => Promise<T>): Promise<T> {
+  const whole = budget.bytes;
+  budget.bytes = bytes ?? whole;
+  try {
+    return await compute();
+  } finally {
+    budget.bytes = whole;
+  }
+}
+
+/** `bytes` is the working budget: a small one cuts the call into parts. */
+function hostStep(name: string, make: () => RandomCall, seed: number, bytes?: number): Step {
   const given = once(() => {
     const call = make();
     const random = seeded(seed);
@@ -47,11 +59,15 @@ function hostStep(name: string, make: () => RandomCall, seed: number): Step {
       const { q, k, v, options, problem, dOutput, dLogSumExp } = given();
       if (!truths.has(name)) truths.set(name, truth());
       const own = { ...options, engine };
-      const { output, logSumExp, map } = await attention(q, k, v, own);
-      const inputs = { q, k, v, options: own, output, logSumExp, dOutput, dLogSumExp };
-      const gradients = await attentionBackward(inputs);
-      const tile = await map.tile({ batch: problem.B - 1, head: problem.H - 1 });
-      map.dispose();
+      const compute = async () => {
+        const { output, logSumExp, map } = await attention(q, k, v, own);
+        const inputs = { q, k, v, options: own, output, logSumExp, dOutput, dLogSumExp };
+        const gradients = await attentionBackward(inputs);
+        const tile = await map.tile({ batch: problem.B - 1, head: problem.H - 1 });
+        map.dispose();
+        return { output, logSumExp, gradients, tile };
+      };
+      const { output, logSumExp, gradients, tile } = await withBudget(bytes, compute);
       const got: Record<string, ArrayLike<number>> = {
         ...{ output: output.data as Float32Array, logSumExp: logSumExp.data, weights: tile.data },
       };
@@ -68,13 +84,20 @@ function hostStep(name: string, make: () => RandomCall, seed: number): Step {
   };
 }
 
-/** Small sizes in plenty, and a few that straddle the kernels' tiles. */
+const calls = (count: number, first: number, most: number, widest: number, bytes?: number): Step[] =>
+  Array.from({ length: count }, (_, n) => first + n).map((seed) =>
+    hostStep(`host call ${seed}`, () => randomCall(seeded(seed), { most, widest }), seed, bytes),
+  );
+
+/** Small sizes in plenty, and a few that straddle the kernels' tiles; whole and in parts. */
 export const hostSteps: Step[] = [
-  ...Array.from({ length: 60 }, (_, n) => ({ seed: n + 1, most: 12, widest: 12 })),
-  ...Array.from({ length: 12 }, (_, n) => ({ seed: n + 101, most: 150, widest: 40 })),
-].map(({ seed, most, widest }) =>
-  hostStep(`host call ${seed}`, () => randomCall(seeded(seed), { most, widest }), seed),
-);
+  ...calls(60, 1, 12, 12),
+  ...calls(12, 101, 150, 40),
+  ...calls(12, 301, 40, 12, 1 << 12),
+  ...calls(12, 351, 16, 12, 1 << 12),
+  ...calls(4, 401, 200, 12, 1 << 13),
+  ...calls(4, 411, 200, 12, 1 << 15),
+];
 
 /** Keys [from, to) of [B,H,L,D]. */
 function cut(x: HostTensor, from: number, to: number): HostTensor {
@@ -142,7 +165,7 @@ const far: Step = {
     const most = 2 ** 31 - 1;
     const open = [
       { window: [most, most] },
-      { window: [most, -1], causal: { offset: 2 ** 29 - 1 } },
+      { window: [most, -1], causal: { offset: 2 ** 29 - 10 } },
       { causal: { offset: most } },
       { causal: { offset: 2 ** 29 } },
       { bias: { data: new Float64Array(9).fill(-Number.MAX_VALUE), shape: [9] }, scale: 0 },
@@ -183,7 +206,8 @@ const unserved: Step = {
         (error: Error) => error,
       );
     const edge = 2 ** 29;
-    for (const offset of [edge, -edge, 2 ** 31 - 1]) {
+    // A part's diagonal may lie further away by as many rows or keys as the call has: 3.
+    for (const offset of [edge - 3, 3 - edge, 2 ** 31 - 1]) {
       for (const options of [{ window: [3, -1] }, { window: [-1, 0] }, { alibi: slopes }]) {
         const error = await refused({ ...options, causal: { offset } });
         assert.equal(error?.name, 'UnsupportedError');
@@ -192,7 +216,7 @@ const unserved: Step = {
       assert.equal(await refused({ causal: { offset } }), undefined);
       assert.equal(await refused({ window: [-1, -1], causal: { offset } }), undefined);
     }
-    assert.equal(await refused({ window: [3, -1], causal: { offset: edge - 1 } }), undefined);
+    assert.equal(await refused({ window: [3, -1], causal: { offset: edge - 4 } }), undefined);
   },
 };
 

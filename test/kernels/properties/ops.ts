@@ -10,8 +10,16 @@ import {
   type Operand,
 } from '../../../dist/engine/ops/attention.js';
 import type { Engine, Tensor } from '../../../dist/engine/types.js';
-import { operandOf, uploadCall } from '../../../dist/map/call.js';
-import { type Case, generator, makeCase, normals, runKernels, sizeOf } from '../attention-cases.js';
+import {
+  type Case,
+  generator,
+  makeCase,
+  normals,
+  operandOf,
+  runKernels,
+  sizeOf,
+  uploadCall,
+} from '../attention-cases.js';
 import { assertSame, once, type Step } from './lab.js';
 
 const options = {
