@@ -115,6 +115,19 @@ export function markForbidden(n: i32): void {
   }
 }
 
+/** Brings the marks into the weights: a forbidden one becomes −0. */
+export function signForbidden(n: i32): void {
+  const end = cells + <usize>n * CELLS;
+  for (let c = cells; c < end; c += 16) v128.store(c, v128.or(v128.load(c), v128.load(c - cells + slopeCells)));
+}
+
+/** Four rows' weights times what finishing left in rowAux: 1/sum, or −0 for empty rows. */
+export function divideCells(n: i32, offset: usize): void {
+  const f = v128.load(rowAux + offset), from = cells + (offset & 16);
+  const end = from + <usize>n * CELLS;
+  for (let c = from; c < end; c += CELLS) v128.store(c, f32x4.mul(v128.load(c), f));
+}
+
 /** Weights times dropout's factors. */
 export function dropCells(n: i32): void {
   const end = cells + <usize>n * CELLS;

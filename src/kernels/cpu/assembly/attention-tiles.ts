@@ -1,6 +1,6 @@
 // The forward's inner products on groups of 8 query rows, rows in lanes: both results lie as both operands do.
 //   scoreKeys   xT [D][8], y [n][D]         -> s [n][8]        s[j][r]  = Σ_d xT[d][r]·y[j][d], d ascending
-//   addContext  p [n][8], y [n][width]      -> c [width][8]    c[d][r] += Σ_j p[j][r]·y[j][d], j ascending
+//   addContext  p [n][8], y [n][width]      -> c [width][8]    c[d][r] (or 0) + Σ_j p[j][r]·y[j][d], j ascending
 // A register tile is WIDE keys (or columns) x 8 rows: with two vectors of rows and one number at a time, fifteen
 // registers are the most that V8 has to give. What WIDE does not divide is done in fours. Rows of the upper half of a
 // group of at most 4 rows are left alone.
@@ -83,12 +83,14 @@ function scoreWide(xT: usize, width: i32, y0: usize, stride: usize, s: usize): v
   }
 }
 
-/** width is a multiple of 8 (staged otherwise). */
-export function addContext(p: usize, n: i32, y: usize, yRow: usize, width: i32, c: usize, valid: i32): void {
+/** width is a multiple of 8 (staged otherwise). `zeros`: 8 rows of zeros to start from, or 0 to start from c. */
+export function addContext(
+  p: usize, n: i32, y: usize, yRow: usize, width: i32, zeros: usize, c: usize, valid: i32,
+): void {
   const end = y + (<usize>width << 2);
   if (valid <= 4) {
     for (; y < end; y += 32) {
-      contextHalf(p, n, y, yRow, c);
+      contextHalf(p, n, y, yRow, zeros ? zeros : c, c);
       c += 8 * CELLS;
     }
     return;
@@ -96,26 +98,26 @@ export function addContext(p: usize, n: i32, y: usize, yRow: usize, width: i32, 
   // Fours so that WIDE divides the rest.
   const fours = WIDE == 6 ? ((6 - width % 6) % 6) >> 1 : (5 - width % 5) % 5;
   for (let i = 0; i < fours; i++) {
-    contextFour(p, n, y, yRow, c);
+    contextFour(p, n, y, yRow, zeros ? zeros : c, c);
     y += 16;
     c += 4 * CELLS;
   }
   while (y + <usize>WIDE * 4 < end) {
-    contextWide(p, n, y, yRow, c);
+    contextWide(p, n, y, yRow, zeros ? zeros : c, c);
     y += <usize>WIDE * 4;
     c += <usize>WIDE * CELLS;
   }
-  if (y < end) contextWide(p, n, y, yRow, c);
+  if (y < end) contextWide(p, n, y, yRow, zeros ? zeros : c, c);
 }
 
-function contextWide(p: usize, n: i32, y: usize, yRow: usize, c: usize): void {
-  let a0 = v128.load(c), b0 = v128.load(c, 16), a1 = v128.load(c, 32), b1 = v128.load(c, 48);
-  let a2 = v128.load(c, 64), b2 = v128.load(c, 80), a3 = v128.load(c, 96), b3 = v128.load(c, 112);
-  let a4 = v128.load(c, 128), b4 = v128.load(c, 144);
+function contextWide(p: usize, n: i32, y: usize, yRow: usize, from: usize, c: usize): void {
+  let a0 = v128.load(from), b0 = v128.load(from, 16), a1 = v128.load(from, 32), b1 = v128.load(from, 48);
+  let a2 = v128.load(from, 64), b2 = v128.load(from, 80), a3 = v128.load(from, 96), b3 = v128.load(from, 112);
+  let a4 = v128.load(from, 128), b4 = v128.load(from, 144);
   let a5 = f32x4.splat(0), b5 = f32x4.splat(0);
   if (WIDE == 6) {
-    a5 = v128.load(c, 160);
-    b5 = v128.load(c, 176);
+    a5 = v128.load(from, 160);
+    b5 = v128.load(from, 176);
   }
   const end = p + <usize>n * CELLS;
   while (p < end) {
@@ -160,9 +162,9 @@ function contextWide(p: usize, n: i32, y: usize, yRow: usize, c: usize): void {
   }
 }
 
-function contextFour(p: usize, n: i32, y: usize, yRow: usize, c: usize): void {
-  let a0 = v128.load(c), b0 = v128.load(c, 16), a1 = v128.load(c, 32), b1 = v128.load(c, 48);
-  let a2 = v128.load(c, 64), b2 = v128.load(c, 80), a3 = v128.load(c, 96), b3 = v128.load(c, 112);
+function contextFour(p: usize, n: i32, y: usize, yRow: usize, from: usize, c: usize): void {
+  let a0 = v128.load(from), b0 = v128.load(from, 16), a1 = v128.load(from, 32), b1 = v128.load(from, 48);
+  let a2 = v128.load(from, 64), b2 = v128.load(from, 80), a3 = v128.load(from, 96), b3 = v128.load(from, 112);
   const end = p + <usize>n * CELLS;
   while (p < end) {
     const a = v128.load(p);
@@ -193,9 +195,9 @@ function contextFour(p: usize, n: i32, y: usize, yRow: usize, c: usize): void {
 }
 
 /** Eight columns of the lower four rows. */
-function contextHalf(p: usize, n: i32, y: usize, yRow: usize, c: usize): void {
-  let a0 = v128.load(c), a1 = v128.load(c, 32), a2 = v128.load(c, 64), a3 = v128.load(c, 96);
-  let a4 = v128.load(c, 128), a5 = v128.load(c, 160), a6 = v128.load(c, 192), a7 = v128.load(c, 224);
+function contextHalf(p: usize, n: i32, y: usize, yRow: usize, from: usize, c: usize): void {
+  let a0 = v128.load(from), a1 = v128.load(from, 32), a2 = v128.load(from, 64), a3 = v128.load(from, 96);
+  let a4 = v128.load(from, 128), a5 = v128.load(from, 160), a6 = v128.load(from, 192), a7 = v128.load(from, 224);
   const end = p + <usize>n * CELLS;
   while (p < end) {
     const a = v128.load(p);
@@ -220,7 +222,7 @@ function contextHalf(p: usize, n: i32, y: usize, yRow: usize, c: usize): void {
   v128.store(c, a7, 224);
 }
 
-/** addContext, bit for bit, but for cells whose mark [n][8] has its sign bit set: these are left out. */
+/** addContext to c, bit for bit, but for cells whose mark [n][8] has its sign bit set: these are left out. */
 export function addContextByCell(
   p: usize, marks: usize, n: i32, y: usize, yRow: usize, width: i32, c: usize,
 ): void {

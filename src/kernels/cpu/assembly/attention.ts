@@ -11,10 +11,10 @@ import { argU } from './runtime';
 import { expScore, logScore4 } from './attention-math';
 import { LOWEST4, MINUS_INFINITY, SIGN } from './constants';
 import { exp4 } from './math';
-import { CELLS, GROUP, packRows } from './attention-products';
-import { clearRows, stageRows, stagedStride, unpackRows } from './attention-rows';
+import { CELLS, GROUP, packRows, rowProduct } from './attention-products';
+import { clearRows, copyRows, stageRows, stagedStride, unpackRows } from './attention-rows';
 import { anyForbidden, dropoutCells, packScale, rawScores, scoreCells } from './attention-cells';
-import { dropCells, markForbidden, rescale, weighCells } from './attention-softmax';
+import { divideCells, dropCells, markForbidden, rescale, signForbidden, weighCells } from './attention-softmax';
 import { addContext, addContextByCell, allFinite } from './attention-tiles';
 import {
   address, B, CHUNK, D, Dv, H, Lq, SHARED_SLOTS, TILE, batch, boundRows, cells, decode, dropMode, firstKey, head, lastKey,
@@ -22,15 +22,25 @@ import {
   words,
 } from './attention-state';
 
+// @ts-ignore: decorator
+@inline const FEW_KEYS: i32 = 32;
+
 // The forward's own scratch.
 let queryT: usize = 0; // [groups][D][8]
 let sums: usize = 0; // [groups][padded Dv][8]
+let zeros: usize = 0; // [8][8]
 let valueCopy: usize = 0; // [TILE][padded Dv] where Dv is not a multiple of 8
+
+// The tile at work: its values as the products read them, and whether all are finite (−1: not looked yet).
+let values: usize = 0;
+let finite: i32 = -1;
 
 function layOut(): void {
   sums = scratchRest;
   queryT = sums + <usize>CHUNK * ((Dv + 7) & ~7) * 4;
-  valueCopy = queryT + <usize>D * CHUNK * 4;
+  zeros = queryT + <usize>D * CHUNK * 4;
+  valueCopy = zeros + 8 * CELLS;
+  clearRows(zeros, 0, 1, 64);
 }
 
 export function attentionForward(args: usize, part: u32): void {
@@ -54,45 +64,98 @@ export function attentionForward(args: usize, part: u32): void {
 
 function forwardChunk(args: usize, from: i32, rows: i32): void {
   startRows(from, rows);
-  const width = (Dv + 7) & ~7;
-  memory.fill(sums, 0, <usize>((rows + 7) >> 3) * width * CELLS);
-  const first = firstKey(0, rows), last = lastKey(0, rows);
-  for (let tile = first & ~(TILE - 1); tile < last; tile += TILE) {
-    const tileEnd = min(tile + TILE, last);
-    const values = stageRows(v + <usize>tile * vRow, vRow, tileEnd - tile, Dv, valueCopy);
-    const stride = stagedStride(vRow, Dv);
-    let leaks = -1; // whether some value is not finite; −1: not looked yet
+  const first = firstKey(0, rows) & ~(TILE - 1), last = lastKey(0, rows);
+  const few = last - first <= FEW_KEYS;
+  for (let tile = first; tile < last; tile += TILE) {
+    const end = min(tile + TILE, last);
+    values = stageRows(v + <usize>tile * vRow, vRow, end - tile, Dv, valueCopy);
+    finite = -1;
     for (let r0 = 0; r0 < rows; r0 += GROUP) {
-      const valid = min(GROUP, rows - r0);
-      const a = max(tile, firstKey(r0, valid) & ~3), b = min(tileEnd, lastKey(r0, valid));
-      if (a >= b) continue;
-      const y = values + <usize>(a - tile) * stride;
-      const marked = anyForbidden(r0, a, b);
-      if (marked && leaks < 0) leaks = allFinite(values, stride, tileEnd - tile, width) ? 0 : 1;
-      attendGroup(args, from, r0, valid, a, b, y, stride, marked && leaks > 0);
+      if (few) attendFew(args, from, r0, min(GROUP, rows - r0), tile, end);
+      else attendGroup(args, from, r0, min(GROUP, rows - r0), tile, end);
     }
   }
+  if (few && first < last) return;
   for (let r = 0; r < rows; r += 4) finishRows(args, from + r, r, min(4, rows - r));
 }
 
-/** One group of rows and keys [a, b) of a tile, whose values are at y; `leaks` if forbidden ones may not be multiplied by 0. */
-function attendGroup(
-  args: usize, from: i32, r0: i32, valid: i32, a: i32, b: i32, y: usize, stride: usize, leaks: bool,
-): void {
-  const qT = queryT + <usize>(r0 * D) * 4, offset = <usize>r0 << 2, n = b - a;
+/** One group of rows and the keys of a tile, [tile, end). */
+function attendGroup(args: usize, from: i32, r0: i32, valid: i32, tile: i32, end: i32): void {
+  // Keys nobody in the group may attend to are left out, in whole steps of 4 from the tile's start.
+  const first = firstKey(r0, valid);
+  const a = max(tile, first & ~3), b = min(end, lastKey(r0, valid)), n = b - a;
+  if (n <= 0) return;
+  const stride = stagedStride(vRow, Dv), y = values + <usize>(a - tile) * stride;
   const width = (Dv + 7) & ~7, c = sums + <usize>(r0 * width) * 4;
+  const leaks = mayLeak(r0, a, b, tile, end), fresh = first >= tile;
+  const moved = weighGroup(args, from, r0, valid, a, b, leaks);
+  if (moved && !fresh) rescale(c, width, <usize>r0 << 2);
+  if (leaks) {
+    if (fresh) clearRows(c, 0, 1, width * GROUP);
+    addContextByCell(cells, slopeCells, n, y, stride, width, c);
+  } else addContext(cells, n, y, stride, width, fresh ? zeros : 0, c, valid);
+}
+
+/**
+ * The same where all keys of the chunk are these few: weights are divided before they meet the values, and rows of the
+ * output are made in place, for turning sums [Dv][8] would cost more than their wider tiles save.
+ */
+function attendFew(args: usize, from: i32, r0: i32, valid: i32, tile: i32, end: i32): void {
+  const a = max(tile, firstKey(r0, valid) & ~3), b = min(end, lastKey(r0, valid));
+  if (a < b) {
+    const leaks = mayLeak(r0, a, b, tile, end);
+    weighGroup(args, from, r0, valid, a, b, leaks);
+    if (leaks) signForbidden(b - a);
+  }
+  for (let r = r0; r < r0 + valid; r += 4) {
+    const count = min(4, r0 + valid - r);
+    finishStatistics(args, from + r, r, count);
+    if (a < b) {
+      divideCells(b - a, <usize>r << 2);
+      contextRows(args, from + r, r, count, b - a, values + <usize>(a - tile) * stagedStride(vRow, Dv));
+    }
+    clearEmpty(args, from + r, r, count);
+  }
+}
+
+/** Writes up to four rows of the output: in place where that writes no other row. */
+function contextRows(args: usize, i: i32, r: i32, count: i32, n: i32, y: usize): void {
+  const row = address(args, SHARED_SLOTS + 3), to = outputRow(args, i), stride = stagedStride(vRow, Dv);
+  const p = cells + ((<usize>r << 2) & 16);
+  if (count == 4 && (Dv & 7) == 0) return rowProduct(p, CELLS, 0, n, y, stride, to, row, Dv, 0, 4);
+  const sumRow = <usize>((Dv + 7) & ~7) * 4;
+  rowProduct(p, CELLS, 0, n, y, stride, sums, sumRow, Dv, 0, 4);
+  copyRows(sums, sumRow, to, row, count, Dv);
+}
+
+/** Whether a forbidden cell's weight of 0 would not hide its value: some value of the tile is not finite. */
+function mayLeak(r0: i32, a: i32, b: i32, tile: i32, end: i32): bool {
+  return anyForbidden(r0, a, b) && !valuesFinite(end - tile, (Dv + 7) & ~7);
+}
+
+/**
+ * One group of rows against keys [a, b): cells become weights, times dropout's factors; if `leaks`, slopeCells marks
+ * the forbidden ones. Returns whether earlier sums must be rescaled.
+ */
+function weighGroup(args: usize, from: i32, r0: i32, valid: i32, a: i32, b: i32, leaks: bool): bool {
+  const qT = queryT + <usize>(r0 * D) * 4;
   let factor: f32 = 1;
   if (leaks) {
     scoreCells(args, qT, from, r0, valid, a, b, false);
-    markForbidden(n);
+    markForbidden(b - a);
   } else factor = rawScores(args, qT, from, r0, valid, a, b);
-  if (weighCells(n, offset, valid, factor)) rescale(c, width, offset);
+  const moved = weighCells(b - a, <usize>r0 << 2, valid, factor);
   if (dropMode) {
     dropoutCells(args, from, r0, valid, a, b);
-    dropCells(n);
+    dropCells(b - a);
   }
-  if (leaks) addContextByCell(cells, slopeCells, n, y, stride, width, c);
-  else addContext(cells, n, y, stride, width, c, valid);
+  return moved;
+}
+
+/** Whether the tile's values are all finite, found out at most once per tile. */
+function valuesFinite(n: i32, width: i32): bool {
+  if (finite < 0) finite = allFinite(values, stagedStride(vRow, Dv), n, width) ? 1 : 0;
+  return finite == 1;
 }
 
 /** Rows marked as empty (factor −0) are 0, whatever their forbidden cells held. */
