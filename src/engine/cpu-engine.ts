@@ -33,6 +33,8 @@ export class CpuEngine implements Engine {
   private readonly allocator: Allocator;
   private readonly live = { bytes: 0, tensors: 0 };
   private current: Scope | undefined;
+  /** What the running allOrNothing() would free. */
+  private made: EngineTensor[] | undefined;
   private ended = false;
 
   constructor(
@@ -111,6 +113,21 @@ export class CpuEngine implements Engine {
     tensor.owner?.left();
     tensor.owner = undefined;
     return tensor;
+  }
+
+  allOrNothing<T>(fn: () => T): T {
+    const outer = this.made;
+    const made: EngineTensor[] = [];
+    this.made = made;
+    try {
+      return fn();
+    } catch (error) {
+      for (const tensor of made) tensor.dispose();
+      throw error;
+    } finally {
+      this.made = outer;
+      outer?.push(...made);
+    }
   }
 
   run<K extends KernelName>(kernel: K, args: KernelArguments<K>, parts = 1): void {
@@ -200,6 +217,7 @@ export class CpuEngine implements Engine {
     const tensor = new EngineTensor(this, storage, address, Object.freeze([...shape]), dtype, size);
     this.live.tensors++;
     this.current?.add(tensor);
+    this.made?.push(tensor);
     return tensor;
   }
 

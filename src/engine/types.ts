@@ -49,6 +49,8 @@ export interface Engine {
   scope<T>(fn: () => T): T;
   /** Takes a tensor out of the running scope: it lives until disposed. */
   keep<T extends Tensor>(tensor: T): T;
+  /** Runs fn, which must be synchronous; where it throws, all tensors made in it are freed, kept ones too. @internal */
+  allOrNothing<T>(fn: () => T): T;
   /** Issues a kernel over `parts` independent parts, in order with all issued before. @internal */
   run<K extends KernelName>(kernel: K, args: KernelArguments<K>, parts?: number): void;
   /** Resolves when all issued work is done; rejects with EngineError if a kernel failed. */

@@ -43,6 +43,7 @@ export class Seq2Seq extends Module {
   readonly #dropout: number;
   readonly #positions: SinusoidalPositions;
 
+  /** Throws LimitError where the engine has no memory for it; then nothing of it is left there. */
   constructor(engine: Engine, config: Seq2SeqConfig, { random, dropout: rate = 0 }: Seq2SeqOptions) {
     super(engine);
     this.config = config;
@@ -59,16 +60,16 @@ export class Seq2Seq extends Module {
       finalNorm: true,
     };
     const scale = Math.sqrt(width);
-    this.embedding = this.child('embedding', new Embedding(engine, vocabulary, width, null, { scale }));
-    this.encoder = this.child(
-      'encoder',
-      new Encoder(engine, { ...stack, layers: config.encoderLayers }, random),
-    );
-    this.decoder = this.child(
-      'decoder',
-      new Decoder(engine, { ...stack, layers: config.decoderLayers }, random),
-    );
-    this.#positions = new SinusoidalPositions(engine, maximumLength, width);
+    const { embedding, encoder, decoder, positions } = engine.allOrNothing(() => ({
+      embedding: new Embedding(engine, vocabulary, width, null, { scale }),
+      encoder: new Encoder(engine, { ...stack, layers: config.encoderLayers }, random),
+      decoder: new Decoder(engine, { ...stack, layers: config.decoderLayers }, random),
+      positions: new SinusoidalPositions(engine, maximumLength, width),
+    }));
+    this.embedding = this.child('embedding', embedding);
+    this.encoder = this.child('encoder', encoder);
+    this.decoder = this.child('decoder', decoder);
+    this.#positions = positions;
     if (random) this.#initialise(random);
   }
 

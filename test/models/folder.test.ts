@@ -270,3 +270,30 @@ test('a bad address and a net that fails are told as such', async () => {
   expect(result.message).toBe('model http://localhost/model: config.json cannot be fetched');
   expect(result.cause).toBeInstanceOf(TypeError);
 });
+
+test('a model that the memory runs out for leaves nothing in the engine', () => {
+  const before = engine.memory;
+  let [calls, failAt] = [0, 0];
+  const original = { zeros: engine.zeros, tensor: engine.tensor };
+  for (const name of ['zeros', 'tensor'] as const) {
+    vi.spyOn(engine, name).mockImplementation((...args) => {
+      if (++calls === failAt) throw new LimitError('out of memory');
+      return original[name].apply(engine, args as never);
+    });
+  }
+  try {
+    for (const random of [null, new Random(1)]) {
+      calls = failAt = 0;
+      new Seq2Seq(engine, config, { random }).dispose();
+      const all = calls;
+      expect(all).toBeGreaterThan(50);
+      for (failAt = 1; failAt <= all; failAt++) {
+        calls = 0;
+        expect(() => new Seq2Seq(engine, config, { random })).toThrow(LimitError);
+        expect(engine.memory).toEqual(before);
+      }
+    }
+  } finally {
+    vi.restoreAllMocks();
+  }
+});
