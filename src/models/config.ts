@@ -1,14 +1,12 @@
 // config.json of a model folder: what the model is. Read from anywhere, so every field is checked.
 import { FileFormatError } from '../tensor/errors.js';
-import { describe as describeValue } from '../tensor/host.js';
+import { Fields } from './fields.js';
 
 export const MODEL_FORMAT = 'fovea-model';
 export const MODEL_VERSION = 1;
 
-/** An encoder–decoder transformer, pre-norm, with final norms, one embedding table and sinusoidal positions. */
-export interface Seq2SeqConfig {
-  /** Tokens in the one table that source, target and output share. */
-  vocabulary: number;
+/** What is chosen before a model is trained. */
+export interface Architecture {
   width: number;
   heads: number;
   feedForward: number;
@@ -18,6 +16,12 @@ export interface Seq2SeqConfig {
   normEps: number;
   /** Longest source or target in tokens, marks included: as many positions are tabulated. */
   maximumLength: number;
+}
+
+/** An encoder–decoder transformer, pre-norm, with final norms, one embedding table and sinusoidal positions. */
+export interface Seq2SeqConfig extends Architecture {
+  /** Tokens in the one table that source, target and output share. */
+  vocabulary: number;
   /** Ids of the marks. */
   pad: number;
   start: number;
@@ -33,18 +37,6 @@ export interface ModelDescription {
 
 export type ModelConfig = Seq2SeqConfig & ModelDescription;
 
-const LIMITS: Readonly<Record<string, readonly [number, number]>> = {
-  vocabulary: [4, 1 << 20],
-  width: [2, 8192],
-  heads: [1, 512],
-  feedForward: [1, 65536],
-  encoderLayers: [1, 128],
-  decoderLayers: [1, 128],
-  maximumLength: [2, 65536],
-};
-
-const describe = (value: unknown) => (value === undefined ? 'nothing' : describeValue(value));
-
 function fail(message: string, cause?: unknown): never {
   throw new FileFormatError(`config.json: ${message}`, cause === undefined ? undefined : { cause });
 }
@@ -57,63 +49,46 @@ export function parseModelConfig(text: string): ModelConfig {
   } catch (error) {
     fail(`not JSON (${(error as Error).message})`, error);
   }
-  if (typeof json !== 'object' || json === null || Array.isArray(json)) fail('expected a JSON object');
-  const given = json as Record<string, unknown>;
-  if (given.format !== MODEL_FORMAT)
-    fail(`format: expected "${MODEL_FORMAT}", got ${describe(given.format)}`);
-  const { version } = given;
-  if (typeof version !== 'number' || !(version >= 1))
-    fail(`version: expected a number, got ${describe(version)}`);
+  const fields = new Fields(json, '', (message) => new FileFormatError(`config.json: ${message}`));
+  fields.choice('format', [MODEL_FORMAT]);
+  const version = fields.number('version', 1, Number.MAX_VALUE);
   if (Math.floor(version) > MODEL_VERSION) {
     fail(`version ${version} is newer than this program's ${MODEL_VERSION}: update fovea to read it`);
   }
-  if (given.architecture !== 'seq2seq') {
-    fail(`architecture: expected "seq2seq", got ${describe(given.architecture)}`);
-  }
-  return readFields(given);
+  fields.choice('architecture', ['seq2seq']);
+  const vocabulary = fields.whole('vocabulary', 4, 1 << 20);
+  return {
+    vocabulary,
+    ...readArchitecture(fields),
+    pad: fields.whole('pad', 0, vocabulary - 1),
+    start: fields.whole('start', 0, vocabulary - 1),
+    end: fields.whole('end', 0, vocabulary - 1),
+    task: fields.optionalText('task'),
+    source: fields.optionalText('source'),
+    target: fields.optionalText('target'),
+  };
 }
 
-function readFields(given: Record<string, unknown>): ModelConfig {
-  const whole = (name: string, [low, high]: readonly [number, number]): number => {
-    const value = given[name];
-    if (typeof value !== 'number' || !Number.isInteger(value) || value < low || value > high) {
-      fail(`${name}: expected a whole number from ${low} to ${high}, got ${describe(value)}`);
-    }
-    return value;
-  };
-  const numbers = Object.fromEntries(
-    Object.entries(LIMITS).map(([name, limits]) => [name, whole(name, limits)]),
-  );
-  const { vocabulary, width, heads } = numbers;
+/** The fields of an architecture, each as it may be; those not given are the defaults', where there are any. */
+export function readArchitecture(fields: Fields, defaults?: Architecture): Architecture {
+  const whole = (name: keyof Architecture, low: number, high: number) =>
+    fields.whole(name, low, high, defaults?.[name] as number | undefined);
+  const width = whole('width', 2, 8192);
+  const heads = whole('heads', 1, 512);
   if (width % heads !== 0 || width % 2 !== 0) {
-    fail(`width: expected an even multiple of the ${heads} heads, got ${width}`);
+    fields.fail('width', `an even multiple of the ${heads} heads`, width);
   }
-  if (width / heads > 512) fail(`width: expected heads of at most 512, got ${width / heads}`);
-  const marks = Object.fromEntries(
-    ['pad', 'start', 'end'].map((name) => [name, whole(name, [0, vocabulary - 1])]),
-  );
-  const { activation, normEps } = given;
-  if (activation !== 'relu' && activation !== 'gelu') {
-    fail(`activation: expected "relu" or "gelu", got ${describe(activation)}`);
-  }
-  if (typeof normEps !== 'number' || !(normEps > 0 && normEps < 1)) {
-    fail(`normEps: expected a number between 0 and 1, got ${describe(normEps)}`);
-  }
-  const text = (name: string) => {
-    const value = given[name];
-    if (value !== undefined && typeof value !== 'string')
-      fail(`${name}: expected a string, got ${describe(value)}`);
-    return value as string | undefined;
-  };
+  if (width / heads > 512) fields.fail('width', 'heads of at most 512', width / heads);
   return {
-    ...numbers,
-    ...marks,
-    activation,
-    normEps,
-    task: text('task'),
-    source: text('source'),
-    target: text('target'),
-  } as ModelConfig;
+    width,
+    heads,
+    feedForward: fields.whole('feedForward', 1, 65536, defaults && 4 * width),
+    encoderLayers: whole('encoderLayers', 1, 128),
+    decoderLayers: whole('decoderLayers', 1, 128),
+    activation: fields.choice('activation', ['relu', 'gelu'], defaults?.activation),
+    normEps: fields.number('normEps', 0, 1, defaults?.normEps, true),
+    maximumLength: whole('maximumLength', 2, 65536),
+  };
 }
 
 /** The text of config.json. */

@@ -1,6 +1,7 @@
 // The configuration file of `fovea train`: read, checked field by field, completed with defaults.
+import { type Architecture, readArchitecture } from '../models/config.js';
+import { Fields } from '../models/fields.js';
 import { FileFormatError, OptionError } from '../tensor/errors.js';
-import { describe } from '../tensor/host.js';
 import type { AveragingOptions, ScheduleOptions } from '../train/index.js';
 
 export const TRAIN_FORMAT = 'fovea-train';
@@ -12,16 +13,7 @@ export interface TrainConfig {
   languages: { source: string; target: string };
   /** A tokenizer.json to use (`path`), or the size of the one to train on the training text. */
   tokenizer: { vocabulary: number; path?: string };
-  model: {
-    width: number;
-    heads: number;
-    feedForward: number;
-    encoderLayers: number;
-    decoderLayers: number;
-    activation: 'relu' | 'gelu';
-    normEps: number;
-    maximumLength: number;
-  };
+  model: Architecture;
   optimizer: { beta1: number; beta2: number; eps: number; weightDecay: number; clip: number };
   schedule: ScheduleOptions;
   /** `tokens`: most pairs × longest, a side. `pool`: pairs sorted by length together. */
@@ -45,86 +37,6 @@ export interface TrainConfig {
   weights: 'float16' | 'float32';
 }
 
-type Fields = Record<string, unknown>;
-
-const show = (value: unknown) => (value === undefined ? 'nothing' : describe(value));
-
-/** Reads fields of one object, remembers which are known, and names the full path in errors. */
-class Section {
-  readonly #fields: Fields;
-  readonly #path: string;
-  readonly #seen = new Set<string>();
-
-  constructor(value: unknown, path: string) {
-    if (typeof value !== 'object' || value === null || Array.isArray(value)) {
-      throw new OptionError(`${path || 'configuration'}: expected an object, got ${show(value)}`);
-    }
-    this.#fields = value as Fields;
-    this.#path = path;
-  }
-
-  #get(name: string): unknown {
-    this.#seen.add(name);
-    return Object.hasOwn(this.#fields, name) ? this.#fields[name] : undefined;
-  }
-
-  #fail(name: string, expected: string, got: unknown): never {
-    throw new OptionError(
-      `${this.#path ? `${this.#path}.` : ''}${name}: expected ${expected}, got ${show(got)}`,
-    );
-  }
-
-  number(name: string, low: number, high: number, fallback?: number, openLow = false): number {
-    const value = this.#get(name) ?? fallback;
-    const fits = typeof value === 'number' && (openLow ? value > low : value >= low) && value <= high;
-    if (!fits) this.#fail(name, `a number ${openLow ? 'over' : 'from'} ${low} to ${high}`, value);
-    return value;
-  }
-
-  whole(name: string, low: number, high: number, fallback?: number): number {
-    const value = this.#get(name) ?? fallback;
-    if (typeof value !== 'number' || !Number.isInteger(value) || value < low || value > high) {
-      this.#fail(name, `a whole number from ${low} to ${high}`, value);
-    }
-    return value;
-  }
-
-  text(name: string, fallback?: string): string {
-    const value = this.#get(name) ?? fallback;
-    if (typeof value !== 'string' || value === '') this.#fail(name, 'a string', value);
-    return value;
-  }
-
-  optionalText(name: string): string | undefined {
-    const value = this.#get(name);
-    return value === undefined || value === null ? undefined : this.text(name);
-  }
-
-  choice<T extends string>(name: string, choices: readonly T[], fallback?: T): T {
-    const value = this.#get(name) ?? fallback;
-    if (!choices.includes(value as T)) this.#fail(name, choices.map((c) => `"${c}"`).join(' or '), value);
-    return value as T;
-  }
-
-  section(name: string, optional = true): Section {
-    const value = this.#get(name);
-    if (value === undefined && !optional) this.#fail(name, 'an object', value);
-    return new Section(value ?? {}, this.#path ? `${this.#path}.${name}` : name);
-  }
-
-  maybe(name: string): Section | null {
-    const value = this.#get(name);
-    return value === undefined || value === null ? null : this.section(name);
-  }
-
-  /** Refuses fields that nobody asked for: a misspelt name must not be ignored. */
-  done(): void {
-    for (const name of Object.keys(this.#fields)) {
-      if (!this.#seen.has(name)) this.#fail(name, `one of ${[...this.#seen].join(', ')}`, 'an unknown field');
-    }
-  }
-}
-
 /** Throws FileFormatError where it is not a train configuration, OptionError naming a field that does not fit. */
 export function parseTrainConfig(text: string): TrainConfig {
   let json: unknown;
@@ -133,9 +45,9 @@ export function parseTrainConfig(text: string): TrainConfig {
   } catch (cause) {
     throw new FileFormatError(`train configuration: not JSON (${(cause as Error).message})`, { cause });
   }
-  const root = new Section(json, '');
-  const { version } = json as Fields;
+  const root = new Fields(json, '', (message) => new OptionError(message));
   root.choice('format', [TRAIN_FORMAT]);
+  const version = root.get('version');
   if (typeof version === 'number' && version > TRAIN_VERSION) {
     throw new FileFormatError(
       `train configuration: version ${version} is newer than this program's ${TRAIN_VERSION}`,
@@ -153,7 +65,7 @@ export function parseTrainConfig(text: string): TrainConfig {
       vocabulary: s.whole('vocabulary', 300, 65536, 6000),
       path: s.optionalText('path'),
     })),
-    model: pick(root.section('model'), readModel),
+    model: pick(root.section('model'), (s) => readArchitecture(s, DEFAULTS)),
     optimizer: pick(root.section('optimizer'), (s) => ({
       beta1: s.number('beta1', 0, 0.9999, 0.9),
       beta2: s.number('beta2', 0, 0.99999, 0.98),
@@ -186,35 +98,28 @@ export function parseTrainConfig(text: string): TrainConfig {
   return config;
 }
 
-function pick<T>(section: Section, read: (section: Section) => T): T {
+function pick<T>(section: Fields, read: (section: Fields) => T): T {
   const value = read(section);
   section.done();
   return value;
 }
 
-function pickMaybe<T>(section: Section | null, read: (section: Section) => T): T | null {
+function pickMaybe<T>(section: Fields | null, read: (section: Fields) => T): T | null {
   return section && pick(section, read);
 }
 
-function readModel(s: Section): TrainConfig['model'] {
-  const width = s.whole('width', 2, 8192, 128);
-  const heads = s.whole('heads', 1, 512, 4);
-  if (width % heads !== 0 || width % 2 !== 0) {
-    throw new OptionError(`model.width: expected an even multiple of the ${heads} heads, got ${width}`);
-  }
-  return {
-    width,
-    heads,
-    feedForward: s.whole('feedForward', 1, 65536, 4 * width),
-    encoderLayers: s.whole('encoderLayers', 1, 128, 4),
-    decoderLayers: s.whole('decoderLayers', 1, 128, 4),
-    activation: s.choice('activation', ['relu', 'gelu'], 'relu'),
-    normEps: s.number('normEps', 0, 0.1, 1e-5, true),
-    maximumLength: s.whole('maximumLength', 2, 65536, 1024),
-  };
-}
+const DEFAULTS: Architecture = {
+  width: 128,
+  heads: 4,
+  feedForward: 512,
+  encoderLayers: 4,
+  decoderLayers: 4,
+  activation: 'relu',
+  normEps: 1e-5,
+  maximumLength: 1024,
+};
 
-function readSchedule(s: Section): ScheduleOptions {
+function readSchedule(s: Fields): ScheduleOptions {
   return {
     kind: s.choice('kind', ['inverse-square-root', 'constant'], 'inverse-square-root'),
     peakRate: s.number('peakRate', 0, 10, 2e-3, true),

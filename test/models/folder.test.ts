@@ -204,7 +204,7 @@ describe('what is wrong is a FileFormatError of one line', () => {
     ['a mark outside the vocabulary', { end: 1e4 }, /end: expected a whole number from 0 to/],
     ['another activation', { activation: 'tanh' }, /activation: expected "relu" or "gelu"/],
     ['a missing field', { feedForward: undefined }, /feedForward: expected .*, got nothing/],
-    ['a negative epsilon', { normEps: -1 }, /normEps: expected a number between 0 and 1/],
+    ['a negative epsilon', { normEps: -1 }, /normEps: expected a number over 0 to 1, got -1/],
     [
       "a vocabulary that is not the tokenizer's",
       { vocabulary: 999 },

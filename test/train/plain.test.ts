@@ -165,6 +165,7 @@ describe('configuration', () => {
     ['languages.source', { languages: { source: 1 } }],
     ['tokenizer.vocabulary', { tokenizer: { vocabulary: 12.5 } }],
     ['model.width', { model: { width: 30, heads: 4 } }],
+    ['model.width', { model: { width: 1024, heads: 1 } }],
     ['model.heads', { model: { heads: 0 } }],
     ['model.feedForward', { model: { feedForward: '512' } }],
     ['model.encoderLayers', { model: { encoderLayers: 0 } }],
