@@ -10,7 +10,7 @@ const MANY = 128;
 /** Keys of a run; `SPLIT` in assembly/attention-decode.ts says the same. */
 const SPLIT = 256;
 /** Numbers of keys and values that one part reads, about. */
-const PART_NUMBERS = 1 << 16;
+const PART_NUMBERS = 1 << 17;
 
 /** As attentionForward. Short caches, many queries, dropout and packed sequences are its own kernel's. */
 export function attentionDecode(call: AttentionCall, output: Operand): AttentionResult {
