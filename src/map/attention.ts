@@ -40,8 +40,12 @@ export interface AttentionOutput {
  * Exact attention: softmax(scale·q·kᵀ …)·v, in memory linear in the lengths.
  *
  * q `[…,H,Lq,D]`, k `[…,Hkv,Lk,D]`, v `[…,Hkv,Lk,Dv]` (or as `layout` says), float32, float16 or float64; anything with
- * `data` and `shape` (or `dims`). Kernels compute in float32. A row that may attend to nothing gives output 0 and
- * logSumExp −∞ (or its sink).
+ * `data` and `shape` (or `dims`), such as the tensors of onnxruntime. Kernels compute in float32: float16 is widened
+ * exactly, float64 rounded to the nearest float32, and the output rounded to q's dtype. A row that may attend to
+ * nothing gives output 0 and logSumExp −∞ (or its sink).
+ *
+ * Arrays go through the engine in parts of a bounded size, so their length is limited by the caller's memory alone.
+ * They must not change before the promise resolves.
  *
  * Rejects with ShapeError, DTypeError or OptionError for a call that is not legal, UnsupportedError for one that no
  * kernel serves, LimitError where memory does not suffice.
