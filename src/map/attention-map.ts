@@ -80,7 +80,12 @@ export class AttentionMap {
       throw new OptionError(`attention map: count is a whole number from 0, got ${describe(count)}`);
     }
     const weights = await this.row(place);
-    const keys = Array.from(weights.keys()).filter((j) => weights[j] > 0);
+    const least =
+      count > 0 ? weights.slice().sort()[Math.max(0, weights.length - count)] : Number.POSITIVE_INFINITY;
+    const keys: number[] = [];
+    weights.forEach((weight, j) => {
+      if (weight > 0 && !(weight < least)) keys.push(j);
+    });
     keys.sort((a, b) => weights[b] - weights[a] || a - b);
     const top = Int32Array.from(keys.slice(0, count));
     return { keys: top, weights: Float32Array.from(top, (j) => weights[j]) };

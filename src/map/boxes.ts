@@ -142,9 +142,30 @@ export function scatter(dense: Float32Array, target: Numbers, box: Box, add = fa
 
 /** Reads a tensor to where the box has its numbers. Issued at once: the tensor may be disposed before it resolves. */
 export async function download(tensor: Tensor, target: Numbers, box: Box, add = false): Promise<void> {
-  const at = box.starts[0];
-  if (!add && target.BYTES_PER_ELEMENT === 4 && runs(box).length === tensor.size) {
-    return tensor.readInto(target.subarray(at, at + tensor.size) as Float32Array);
+  const { length, each } = runs(box);
+  if (!add && target.BYTES_PER_ELEMENT === 4 && (length === tensor.size || length >= LONG)) {
+    await readRuns(tensor, target as Float32Array, length, each);
+    return;
   }
   scatter((await tensor.read()) as Float32Array, target, box, add);
+}
+
+/** Reads run by run, straight to where each goes. */
+async function readRuns(
+  tensor: Tensor,
+  target: Float32Array,
+  length: number,
+  each: (visit: (at: number) => void) => void,
+): Promise<void> {
+  const reads: Promise<void>[] = [];
+  const flat = tensor.reshape([tensor.size]);
+  let from = 0;
+  each((at) => {
+    const run = flat.rows(from, from + length);
+    reads.push(run.readInto(target.subarray(at, at + length)));
+    run.dispose();
+    from += length;
+  });
+  flat.dispose();
+  await Promise.all(reads);
 }

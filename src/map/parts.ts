@@ -168,17 +168,24 @@ function attended(
   return some.length > 0 ? some : keys.slice(0, 1);
 }
 
-/** Cuts a tile of weights so that each piece, its keys, and its cells fit the budget; pieces of the same keys follow each other. */
+/** Cells of one piece of a tile, which is read into memory of its own before it joins the tile. */
+const TILE_CELLS = 2 ** 18;
+const TILE_KEYS = 4096;
+
+/** Cuts a tile of weights into pieces of bounded size; those of the same keys follow each other. */
 export function* tiles(
   p: AttentionProblem,
   queries: Range,
   keys: Range,
 ): Generator<{ rows: Range; keys: Range }> {
   const shift = ([from, to]: Range, by: number): Range => [from + by, to + by];
-  for (const own of keyRanges(p, keys[1] - keys[0], 'forward')) {
+  const half = budget.bytes / 2;
+  const { row, key } = widths(p, 'forward');
+  for (const own of split(keys[1] - keys[0], Math.min(TILE_KEYS, rounded(half / key)), BLOCK)) {
     const span = own[1] - own[0];
-    const row = widths(p, 'forward').row + 4 * span + cellBytes(p, 'forward', [1, 1, 1, span]);
-    for (const rows of split(queries[1] - queries[0], rounded(budget.bytes / 2 / row), BLOCK)) {
+    const bytes = row + 4 * span + cellBytes(p, 'forward', [1, 1, 1, span]);
+    const most = rounded(Math.min(half / bytes, TILE_CELLS / span));
+    for (const rows of split(queries[1] - queries[0], most, BLOCK)) {
       yield { rows: shift(rows, queries[0]), keys: shift(own, keys[0]) };
     }
   }
