@@ -47,8 +47,10 @@ const BLOCK = 64;
 /** A part should outlast its dispatch: about so many multiplications. */
 const PART_WORK = 1 << 19;
 const MAXIMUM_PARTS = 1024;
-/** The backward splits into a pass per query chunk and one per key tile where there are fewer owners than this. */
+/** The backward splits the keys of an owner into pieces where there are fewer owners than this. */
 const FEW_OWNERS = 16;
+/** The most memory that the pieces' own gradients of q may take, in bytes. */
+const PARTIAL_BYTES = 2 ** 26;
 
 /** Attends. `output` says where results go; without it they are allocated in q's layout. */
 export function attentionForward(call: AttentionCall, output?: Operand): AttentionResult {
@@ -88,6 +90,8 @@ function rowsOutside(call: AttentionCall): boolean {
   return call.packed !== undefined || call.q.head < call.q.row;
 }
 
+const sizeOf = (shape: readonly number[]) => shape.reduce((a, n) => a * n, 1);
+
 function packedRows({ q }: AttentionCall): number {
   return q.row === 0 ? 0 : Math.ceil((q.tensor.size - q.offset) / q.row);
 }
@@ -120,7 +124,8 @@ export function attentionBackward(
     dLogSumExp: wants.dLogSumExp?.pointer ?? 0,
   };
   const { dq, dk, dv } = wants;
-  if (!owned(call, wants)) rowDeltas(engine, call, base);
+  // Rows whose keys lie within one block need no delta from here; the sinks do.
+  if (call.Lk > BLOCK || wants.dSinks) rowDeltas(engine, call, base);
   if (dq || dk || dv) inputGradients(engine, call, base, wants);
   const result: AttentionGradients = {};
   if (wants.dBias && call.bias) result.dBias = biasGradient(engine, call, base);
@@ -149,54 +154,46 @@ function shares({ B, H, Hkv, k, v, packed }: AttentionCall): { batches: number; 
   return { batches: broadcast ? B : 1, heads: Hkv > 0 ? H / Hkv : 1 };
 }
 
-/** Whether each (batch, key head) is computed by one part, which then makes all gradients at once. */
-function owned(call: AttentionCall, { dq, dk, dv }: AttentionWants): boolean {
-  if (!dq && !dk && !dv) return false;
-  const owners = (call.B / shares(call).batches) * call.Hkv;
-  return owners >= FEW_OWNERS || Math.max(call.Lq, call.Lk) <= BLOCK;
+/** How many pieces an owner's key tiles are cut into, and how many tiles each has: from shapes alone. */
+function cutKeys(call: AttentionCall, owners: number): { pieces: number; tiles: number } {
+  const all = Math.max(1, Math.ceil(call.Lk / BLOCK));
+  const rowBytes = sizeOf(statisticsShape(call)) * call.D * 4;
+  const most = 1 + Math.floor(PARTIAL_BYTES / Math.max(1, rowBytes));
+  const tiles = Math.ceil(all / Math.min(all, Math.ceil(FEW_OWNERS / owners), most));
+  return { pieces: Math.ceil(all / tiles), tiles };
 }
 
 function inputGradients(engine: Engine, call: AttentionCall, base: Base, wants: AttentionWants): void {
-  const { B, H, Hkv, Lq, Lk, D, Dv } = call;
+  const { B, H, Hkv, Lq, D, Dv } = call;
   const { dq, dk, dv } = wants;
   const { batches, heads } = shares(call);
-  const run = (
-    mode: number,
-    targets: AttentionWants,
-    units: number,
-    work: number,
-    owner: [number, number],
-  ) => {
-    if (units === 0) return;
-    const perPart = unitsPerPart(units, work);
-    const slots = {
-      ...base,
-      ...strided('dq', targets.dq),
-      ...strided('dk', targets.dk),
-      ...strided('dv', targets.dv),
-      dBias: 0,
-      mode,
-      perPart,
-      batches: owner[0],
-      heads: owner[1],
-    };
-    engine.run(
-      'attentionBackward',
-      slots as KernelArguments<'attentionBackward'>,
-      Math.ceil(units / perPart),
-    );
-  };
-  if (B === 0 || H === 0) return;
   const owners = (B / batches) * Hkv;
-  const cell = 3 * D + 2 * Dv;
-  if (owned(call, wants)) {
-    run(0, wants, owners, batches * heads * Lq * Lk * cell, [batches, heads]);
-    return;
-  }
-  const queryWork = Math.min(Lq, BLOCK) * Lk * cell;
-  if (dq) run(1, { dq }, B * H * Math.ceil(Lq / BLOCK), queryWork, [1, 1]);
-  const keyWork = batches * heads * Lq * Math.min(Lk, BLOCK) * cell;
-  if (dk || dv) run(2, { dk, dv }, owners * Math.ceil(Lk / BLOCK), keyWork, [batches, heads]);
+  if (owners === 0 || H === 0) return;
+  const { pieces, tiles } = cutKeys(call, owners);
+  const rows = sizeOf(statisticsShape(call));
+  const partials = dq && pieces > 1 ? engine.empty([pieces - 1, rows, D]) : undefined;
+  const split = { partials: partials?.pointer ?? 0, pieceBytes: rows * D * 4 };
+  const keys = Math.min(call.Lk, tiles * BLOCK);
+  const perPart = unitsPerPart(owners * pieces, batches * heads * Lq * keys * (3 * D + 2 * Dv));
+  const slots = {
+    ...base,
+    ...strided('dq', dq),
+    ...strided('dk', dk),
+    ...strided('dv', dv),
+    dBias: 0,
+    ...{ batches, heads, tiles, ...split, perPart },
+  };
+  engine.run(
+    'attentionBackward',
+    slots as KernelArguments<'attentionBackward'>,
+    Math.ceil((owners * pieces) / perPart),
+  );
+  if (!partials) return;
+  const units = B * H * Math.ceil(Lq / BLOCK);
+  const gathered = { ...base, ...strided('dq', dq), ...split, pieces };
+  const perGather = unitsPerPart(units, Math.min(Lq, BLOCK) * D * pieces);
+  engine.run('attentionGather', { ...gathered, perPart: perGather }, Math.ceil(units / perGather));
+  partials.dispose();
 }
 
 /** One part per (batch, head) of the bias, which runs through those it is broadcast to. */
@@ -213,9 +210,7 @@ function biasGradient(engine: Engine, call: AttentionCall, base: Base): Tensor {
     ...strided('dk'),
     ...strided('dv'),
     dBias: dBias.pointer + (bias.offset ?? 0) * 4,
-    mode: 3,
-    batches,
-    heads,
+    ...{ batches, heads, tiles: Math.max(1, Math.ceil(call.Lk / BLOCK)), partials: 0, pieceBytes: 0 },
   };
   const parts = (call.B / batches) * (call.H / heads);
   engine.run('attentionBackward', slots as KernelArguments<'attentionBackward'>, parts);

@@ -100,6 +100,14 @@ export const ATTENTION_KERNELS = {
     last: 'u',
   },
   attentionDelta: { ...ATTENTION_SLOTS, ...gradients },
+  attentionGather: {
+    ...ATTENTION_SLOTS,
+    ...gradients,
+    ...operand('dq'),
+    partials: 'u',
+    pieces: 'u',
+    pieceBytes: 'u',
+  },
   attentionSinks: { ...ATTENTION_SLOTS, ...gradients, dSinks: 'u' },
   attentionBackward: {
     ...ATTENTION_SLOTS,
@@ -108,8 +116,10 @@ export const ATTENTION_KERNELS = {
     ...operand('dk'),
     ...operand('dv'),
     dBias: 'u',
-    mode: 'u',
     batches: 'u',
     heads: 'u',
+    tiles: 'u',
+    partials: 'u',
+    pieceBytes: 'u',
   },
 } as const;

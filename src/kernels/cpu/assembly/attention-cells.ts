@@ -2,7 +2,7 @@
 // scale, softcap, ALiBi, bias, forbidden cells, dropout.
 import { fma4 } from './simd';
 import { argU } from './runtime';
-import { tanh4 } from './attention-math';
+import { tanh4, tanhSlope4 } from './attention-math';
 import { LOWEST4, MINUS_INFINITY } from './constants';
 import { philox8 } from './philox';
 import { CELLS, scoreTile } from './attention-products';
@@ -82,9 +82,9 @@ function shapeScores(n: i32, factor: f32, slopes: bool): void {
   if (softcap == 0) return;
   const cap = f32x4.splat(softcap);
   for (let c = cells; c < end; c += 16) {
-    const t = tanh4(f32x4.div(v128.load(c), cap));
-    v128.store(c, f32x4.mul(cap, t));
-    if (slopes) v128.store(c - cells + slopeCells, f32x4.sub(f32x4.splat(1), f32x4.mul(t, t)));
+    const x = f32x4.div(v128.load(c), cap);
+    v128.store(c, f32x4.mul(cap, tanh4(x)));
+    if (slopes) v128.store(c - cells + slopeCells, tanhSlope4(x));
   }
 }
 

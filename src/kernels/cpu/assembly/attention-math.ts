@@ -1,4 +1,4 @@
-// Functions of the attention kernels: exp of one number; tanh and log of four.
+// Functions of the attention kernels: exp of one number; tanh, its slope and log of four.
 import { exp4 } from './math';
 import { fma4 } from './simd';
 
@@ -22,6 +22,17 @@ export function tanh4(x: v128): v128 {
   const signed = v128.or(big, sign);
   const result = v128.bitselect(small, signed, f32x4.lt(a, f32x4.splat(0.625)));
   return v128.bitselect(x, result, f32x4.ne(x, x));
+}
+
+/**
+ * 1 − tanh² on four lanes, as u·(2 − u) with u = 1 − |tanh| = 2/(exp(2|x|) + 1): right to a few ulp also where tanh is so near
+ * ±1 that its square has lost the difference.
+ */
+export function tanhSlope4(x: v128): v128 {
+  const a = f32x4.abs(x);
+  const e = exp4(f32x4.pmin(f32x4.add(a, a), f32x4.splat(40)));
+  const u = f32x4.div(f32x4.splat(2), f32x4.add(e, f32x4.splat(1)));
+  return f32x4.mul(u, f32x4.sub(f32x4.splat(2), u));
 }
 
 /** Natural logarithm of normal, finite float32 > 0 on four lanes, else NaN; error <= 2 ulp. */

@@ -3,7 +3,6 @@
 //   packRows   x [8][D]            -> xT [D][8]
 //   scoreTile  xT [D][8], y [n][D] -> s [n][8]      s[j][r] = Σ_d x[r][d]·y[j][d], d ascending
 //   rowProduct p [n][8], y [n][C]  -> c [8][C]      c[r]    = f[r]·c[r] + Σ_j p[j][r]·y[j], j ascending
-//   keyProduct p [4][rows], x [rows][C] -> c [4][C]   c[j] += Σ_r p[j][r]·x[r], r ascending
 // A forbidden cell's p is −0 (sign bit set; allowed cells are >= +0): multiplied by a finite number it changes
 // nothing. A block whose result is not finite is done again cell by cell, leaving the forbidden cells out.
 import { fma4 } from './simd';
@@ -282,83 +281,6 @@ function rowBlockByCell(
       if (load<i32>(cell + marks) == <i32>0x80000000) continue;
       const t = v128.load_splat<u32>(cell);
       const from = y + <usize>j * yRow;
-      a = fma4(t, v128.load(from), a);
-      b = fma4(t, v128.load(from, 16), b);
-    }
-    v128.store(to, a);
-    v128.store(to, b, 16);
-  }
-}
-
-/**
- * c [4][width] = (fresh ? 0 : c) + Σ over `rows` rows r of p[0..3][r] · x[r]: four keys' cells CHUNK_CELLS apart.
- * width is a multiple of 8.
- */
-export function keyProduct(
-  p: usize, marks: usize, rows: i32, x: usize, xRow: usize, c: usize, cRow: usize, width: i32, fresh: bool,
-): void {
-  for (let i: usize = 0; i < <usize>width * 4; i += 32) {
-    if (keyBlock(p, rows, x + i, xRow, c + i, cRow, fresh)) continue;
-    keyBlockByCell(p, marks, rows, x + i, xRow, c + i, cRow, fresh);
-  }
-}
-
-function keyBlock(p: usize, rows: i32, x: usize, xRow: usize, c: usize, cRow: usize, fresh: bool): bool {
-  const c1 = c + cRow, c2 = c1 + cRow, c3 = c2 + cRow;
-  let a0 = f32x4.splat(0), a1 = f32x4.splat(0), a2 = f32x4.splat(0), a3 = f32x4.splat(0);
-  let b0 = f32x4.splat(0), b1 = f32x4.splat(0), b2 = f32x4.splat(0), b3 = f32x4.splat(0);
-  if (!fresh) {
-    a0 = v128.load(c);
-    b0 = v128.load(c, 16);
-    a1 = v128.load(c1);
-    b1 = v128.load(c1, 16);
-    a2 = v128.load(c2);
-    b2 = v128.load(c2, 16);
-    a3 = v128.load(c3);
-    b3 = v128.load(c3, 16);
-  }
-  const end = p + (<usize>rows << 2);
-  while (p < end) {
-    const xa = v128.load(x);
-    const xb = v128.load(x, 16);
-    let t = v128.load_splat<u32>(p);
-    a0 = fma4(t, xa, a0);
-    b0 = fma4(t, xb, b0);
-    t = v128.load_splat<u32>(p, 256);
-    a1 = fma4(t, xa, a1);
-    b1 = fma4(t, xb, b1);
-    t = v128.load_splat<u32>(p, 512);
-    a2 = fma4(t, xa, a2);
-    b2 = fma4(t, xb, b2);
-    t = v128.load_splat<u32>(p, 768);
-    a3 = fma4(t, xa, a3);
-    b3 = fma4(t, xb, b3);
-    p += 4;
-    x += xRow;
-  }
-  if (!allFinite(a0, a1, a2, a3, b0, b1, b2, b3)) return false;
-  v128.store(c, a0);
-  v128.store(c, b0, 16);
-  v128.store(c1, a1);
-  v128.store(c1, b1, 16);
-  v128.store(c2, a2);
-  v128.store(c2, b2, 16);
-  v128.store(c3, a3);
-  v128.store(c3, b3, 16);
-  return true;
-}
-
-function keyBlockByCell(
-  p: usize, marks: usize, rows: i32, x: usize, xRow: usize, c: usize, cRow: usize, fresh: bool,
-): void {
-  for (let j: usize = 0; j < 4; j++) {
-    const to = c + j * cRow;
-    let a = fresh ? f32x4.splat(0) : v128.load(to), b = fresh ? f32x4.splat(0) : v128.load(to, 16);
-    for (let r = 0; r < rows; r++) {
-      const cell = p + j * CHUNK_CELLS + (<usize>r << 2);
-      if (load<i32>(cell + marks) == <i32>0x80000000) continue;
-      const t = v128.load_splat<u32>(cell);
-      const from = x + <usize>r * xRow;
       a = fma4(t, v128.load(from), a);
       b = fma4(t, v128.load(from, 16), b);
     }

@@ -1,9 +1,15 @@
 // Rows around the products: padded to whole vectors for reading, scaled, copied and cleared for writing.
 
+/** Bytes of a row of `width` floats, padded to whole blocks of eight. */
+// @ts-ignore: decorator
+@inline export function paddedBytes(width: i32): usize {
+  return <usize>((width + 7) & ~7) * 4;
+}
+
 /** Rows as the products read them: where they lie if width is a multiple of 8, else a copy padded with zeros. */
 export function stageRows(x: usize, stride: usize, rows: i32, width: i32, copy: usize): usize {
   if ((width & 7) == 0) return x;
-  const padded = <usize>((width + 7) & ~7) * 4;
+  const padded = paddedBytes(width);
   for (let r = 0; r < rows; r++) {
     const to = copy + <usize>r * padded;
     v128.store(to + padded - 32, f32x4.splat(0));
@@ -16,7 +22,7 @@ export function stageRows(x: usize, stride: usize, rows: i32, width: i32, copy: 
 /** Row stride in bytes of what stageRows returned. */
 // @ts-ignore: decorator
 @inline export function stagedStride(stride: usize, width: i32): usize {
-  return (width & 7) == 0 ? stride : <usize>((width + 7) & ~7) * 4;
+  return (width & 7) == 0 ? stride : paddedBytes(width);
 }
 
 /** to = from·factor: one row of `width` floats. */
@@ -73,6 +79,25 @@ export function unpackRows(c: usize, to: usize, stride: usize, rows: i32, width:
     r1 += 4;
     r2 += 4;
     r3 += 4;
+  }
+}
+
+/** to += from. */
+export function addRows(from: usize, fromRow: usize, to: usize, toRow: usize, rows: i32, width: i32): void {
+  for (let r = 0; r < rows; r++) addRow(from + <usize>r * fromRow, to + <usize>r * toRow, width);
+}
+
+function addRow(from: usize, to: usize, width: i32): void {
+  let d = 0;
+  for (; d + 4 <= width; d += 4) {
+    v128.store(to, f32x4.add(v128.load(to), v128.load(from)));
+    from += 16;
+    to += 16;
+  }
+  for (; d < width; d++) {
+    store<f32>(to, load<f32>(to) + load<f32>(from));
+    from += 4;
+    to += 4;
   }
 }
 

@@ -1,8 +1,9 @@
 // Entry of the WebAssembly build: re-exports every kernel. No managed objects, no static data.
 
 export { attentionForward, attentionWeights } from './attention';
-export { attentionBackward, attentionDelta, attentionSinks } from './attention-backward';
+export { attentionBackward } from './attention-backward';
 export { attentionDecode } from './attention-decode';
+export { attentionDelta, attentionGather, attentionSinks } from './attention-gradients';
 export { cacheRows } from './cache';
 export { dropout, reluDropout } from './dropout';
 export {

@@ -1,0 +1,105 @@
+// What surrounds the backward's main kernel: delta of long rows, gradients of the sinks, and the sum of dq's pieces.
+import { argU } from './runtime';
+import { expScore } from './attention-math';
+import { CELLS, GROUP, packRows, scoreTile } from './attention-products';
+import { addRows, paddedBytes } from './attention-rows';
+import {
+  address, B, batch, CHUNK, D, decode, Dv, gradCells, H, head, Lq, queryStart, scratchRest, selectPair, SHARED_SLOTS, sink,
+  statAt, statOffset, statRow,
+} from './attention-state';
+
+// Slots after the shared ones, of every kernel of the backward.
+export const OUT: usize = SHARED_SLOTS; // pointer, batch, head, row: the forward's output
+export const DOUT: usize = SHARED_SLOTS + 4;
+export const DELTA: usize = SHARED_SLOTS + 8;
+export const DLSE: usize = SHARED_SLOTS + 9;
+
+/** Address of the pair's first row in an operand at `slot`: pointer, batch, head, row. */
+export function rowsOf(args: usize, slot: usize, start: i32, h: i32): usize {
+  const pointer: usize = argU(args, slot);
+  if (!pointer) return 0;
+  const b = argU(args, 53) ? <usize>start * address(args, slot + 3) : <usize>batch * address(args, slot + 1);
+  return pointer + b + <usize>h * address(args, slot + 2);
+}
+
+/** delta = Σ dO·O − dLogSumExp of every row. Part: `perPart` units (batch, head, chunk of 64 rows). */
+export function attentionDelta(args: usize, part: u32): void {
+  decode(args);
+  const chunks = <u32>(argU(args, 15) + CHUNK - 1) / CHUNK;
+  const perPart = argU(args, 58);
+  const end = min((part + 1) * perPart, <u32>B * H * chunks);
+  for (let unit = part * perPart; unit < end; unit++) {
+    const pair = unit / chunks;
+    selectPair(args, pair / H, pair % H);
+    const from = <i32>(unit % chunks) * CHUNK, to = min(Lq, from + CHUNK);
+    for (let i = from; i < to; i += GROUP) deltaGroup(args, i, min(GROUP, to - i));
+  }
+}
+
+/**
+ * Eight rows. dO·O is the diagonal of a tile of dO·v's product with O in v's place: in the same order, so that the two
+ * cancel exactly where a row has one key.
+ */
+function deltaGroup(args: usize, i: i32, valid: i32): void {
+  const gradRow = address(args, DOUT + 3), outRow = address(args, OUT + 3);
+  const grad = rowsOf(args, DOUT, queryStart, head) + <usize>i * gradRow;
+  const out = rowsOf(args, OUT, queryStart, head) + <usize>i * outRow;
+  const dlse = address(args, DLSE), delta = address(args, DELTA);
+  packRows(grad, gradRow, valid, Dv, 1, scratchRest);
+  scoreTile(scratchRest, Dv, out, outRow, valid, gradCells, valid);
+  for (let r = 0; r < valid; r++) {
+    // Where O is 0, as in an empty row, dO counts for nothing, whatever it is.
+    let d: f32 = isZero(out + <usize>r * outRow) ? 0 : load<f32>(gradCells + <usize>r * (CELLS + 4));
+    if (dlse) d -= load<f32>(statAt(dlse, i + r));
+    store<f32>(statAt(delta, i + r), d);
+  }
+}
+
+function isZero(row: usize): bool {
+  for (const end = row + (<usize>Dv << 2); row < end; row += 4) {
+    if (load<f32>(row) != 0) return false;
+  }
+  return true;
+}
+
+const DSINKS: usize = SHARED_SLOTS + 10;
+
+/** dSinks[h] = −Σ_{b,i} exp(sink − rowMax)/rowSum·delta. Part: one head; b, then i ascend; float64 sum. */
+export function attentionSinks(args: usize, part: u32): void {
+  decode(args);
+  let sum: f64 = 0;
+  for (let b = 0; b < B; b++) {
+    selectPair(args, b, part);
+    if (sink == -Infinity) continue;
+    for (let i = 0; i < Lq; i++) {
+      const most = load<f32>(statAt(address(args, 55), i)), total = load<f32>(statAt(address(args, 56), i));
+      sum -= <f64>(expScore(sink - most) / total) * load<f32>(statAt(address(args, DELTA), i));
+    }
+  }
+  store<f32>(address(args, DSINKS) + (<usize>part << 2), <f32>sum);
+}
+
+const DQ: usize = SHARED_SLOTS + 10;
+const PARTIALS: usize = SHARED_SLOTS + 14; // [pieces − 1][rows as the statistics][D]
+const PIECES: usize = SHARED_SLOTS + 15;
+const PIECE_BYTES: usize = SHARED_SLOTS + 16;
+
+/** dq += its later pieces, in ascending order. Part: `perPart` units (batch, head, chunk of 64 rows). */
+export function attentionGather(args: usize, part: u32): void {
+  decode(args);
+  const chunks = <u32>(argU(args, 15) + CHUNK - 1) / CHUNK;
+  const perPart = argU(args, 58);
+  const end = min((part + 1) * perPart, <u32>B * H * chunks);
+  const step = address(args, DQ + 3), pieces: i32 = argU(args, PIECES);
+  for (let unit = part * perPart; unit < end; unit++) {
+    const pair = unit / chunks;
+    selectPair(args, pair / H, pair % H);
+    const from = <i32>(unit % chunks) * CHUNK, to = min(Lq, from + CHUNK);
+    const dq = rowsOf(args, DQ, queryStart, head);
+    let partial = address(args, PARTIALS) + statOffset * D;
+    for (let piece = 1; piece < pieces; piece++) {
+      if (from < to) addRows(partial + <usize>from * statRow * D, statRow * D, dq + <usize>from * step, step, to - from, D);
+      partial += address(args, PIECE_BYTES);
+    }
+  }
+}
