@@ -67,7 +67,7 @@ export function mergeResults(parts: readonly AttentionPart[], options: MergeOpti
   }
   const dtype = first.dtype as 'float32' | 'float16' | 'float64';
   const data = new Float32Array(lse);
-  rememberStatistics(data, { rowMax, rowSum, layout });
+  rememberStatistics(data, { rowMax, rowSum, layout, merged: true });
   return {
     output: { dtype, shape: first.shape, data: fromFloats(dtype, out) },
     logSumExp: { dtype: 'float32', shape: logSumExp.shape, data },

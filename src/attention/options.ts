@@ -13,7 +13,13 @@ import type { TensorLike } from '../tensor/host.js';
  */
 export type CausalOption = boolean | 'upper-left' | 'lower-right' | { readonly offset: number | Int32Array };
 
-/** Philox4x32-10 draws (see philox.ts), or an explicit choice. Survivors are multiplied by 1/(1−rate), 0 ≤ rate < 1. */
+/**
+ * Philox4x32-10 draws (see philox.ts), or an explicit choice. Survivors are multiplied by 1/(1−rate), 0 ≤ rate < 1.
+ *
+ * A draw is a function of the seed and the cell's logical (b, h, i, j) alone, whatever the layout, the kernel or the threads.
+ * In a packed call b is the index of the sequence, i and j count within it: sequences draw as a batch of them does. A call
+ * of its own for one sequence is a batch of one, so it draws with b = 0 and equals the packed call where b is 0 there too.
+ */
 export type DropoutOption =
   | {
       readonly rate: number;
@@ -60,7 +66,8 @@ export interface AttentionOptions {
   readonly dropout?: DropoutOption;
   /**
    * Packed sequences: q `[Tq,H,D]`, k and v `[Tk,Hkv,·]`; sequence b is rows `q[b]` to `q[b+1]` (`k[b]` to `k[b+1]`).
-   * Int32Array(B+1) each, from 0 to the number of rows, non-decreasing. Excludes mask, bias and keyLengths.
+   * Int32Array(B+1) each, from 0 to the number of rows, non-decreasing. Excludes mask, bias and keyLengths. Equal bit for bit
+   * to separate calls, and with a dropout seed to a batch of the sequences (see DropoutOption).
    */
   readonly cuSeqlens?: { readonly q: Int32Array | TensorLike; readonly k: Int32Array | TensorLike };
 }

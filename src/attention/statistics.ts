@@ -7,6 +7,8 @@ export interface RowStatistics {
   readonly rowMax: Float32Array | Float64Array;
   readonly rowSum: Float32Array | Float64Array;
   readonly layout: 'bhld' | 'blhd' | 'packed';
+  /** Over the keys of several calls. */
+  readonly merged?: boolean;
 }
 
 const known = new WeakMap<object, RowStatistics>();

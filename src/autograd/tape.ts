@@ -10,9 +10,12 @@ import type { DropoutStream } from './dropout-stream.js';
 /** Gets the gradient of the op's output; passes gradients on with `tape.accumulate` and to `parameter.grad`. */
 export type Backward = (gradient: Tensor) => void;
 
+/** The same for an op of several outputs: undefined for those nothing reached, but never for all. */
+export type BackwardMany = (gradients: (Tensor | undefined)[]) => void;
+
 interface Entry {
-  readonly output: Tensor;
-  readonly backward: Backward;
+  readonly outputs: readonly Tensor[];
+  readonly backward: BackwardMany;
   /** Freed after this entry's backward: statistics that only it reads. */
   readonly saved: readonly Tensor[];
 }
@@ -76,9 +79,14 @@ export class Tape {
 
   /** Adds an op: `output` was computed, `backward` passes its gradient on, `saved` is freed afterwards. */
   record(output: Tensor, backward: Backward, saved: readonly Tensor[] = []): void {
+    this.recordMany([output], ([gradient]) => backward(gradient!), saved);
+  }
+
+  /** The same for an op that computed several outputs. */
+  recordMany(outputs: readonly Tensor[], backward: BackwardMany, saved: readonly Tensor[] = []): void {
     this.#refuseSecondUse();
-    this.#tracked.add(output);
-    this.#entries.push({ output, backward, saved });
+    for (const output of outputs) this.#tracked.add(output);
+    this.#entries.push({ outputs, backward, saved });
   }
 
   /**
@@ -171,18 +179,21 @@ export class Tape {
     this.#gradients.set(output, gradient);
   }
 
-  #pass(entry: Entry): void {
-    const { output } = entry;
-    const gradient = this.#gradients.get(output);
-    if (gradient !== undefined) {
-      const held = this.#hold(gradient);
-      if (!this.#retained.has(output)) this.#gradients.delete(output);
-      else held.uses++;
-      entry.backward(gradient);
-      this.#release(held, 1);
+  #pass({ outputs, backward, saved }: Entry): void {
+    const gradients = outputs.map((output) => this.#gradients.get(output));
+    if (gradients.some(Boolean)) {
+      const held = gradients.map((gradient) => gradient && this.#hold(gradient));
+      outputs.forEach((output, i) => {
+        if (!this.#retained.has(output)) this.#gradients.delete(output);
+        else if (held[i]) held[i].uses++;
+      });
+      backward(gradients);
+      for (const one of held) if (one) this.#release(one, 1);
     }
-    for (const tensor of entry.saved) tensor.dispose();
-    if (output !== this.#root && !this.#retained.has(output)) output.dispose();
+    for (const tensor of saved) tensor.dispose();
+    for (const output of outputs) {
+      if (output !== this.#root && !this.#retained.has(output)) output.dispose();
+    }
   }
 
   #hold(gradient: Tensor): Held {

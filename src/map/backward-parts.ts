@@ -24,7 +24,8 @@ export interface GivenNumbers {
   output: HostTensor;
   dOutput: HostTensor;
   dLogSumExp?: HostTensor;
-  statistics: { rowMax: Numbers; rowSum: Numbers };
+  /** merged: of more keys than the call's. */
+  statistics: { rowMax: Numbers; rowSum: Numbers; merged?: boolean };
 }
 
 export interface GradientNumbers {
@@ -76,7 +77,8 @@ export async function runBackward(
     for (const part of planParts(p, 'backward')) {
       for (const [n, range] of (part.keys ?? [undefined]).entries()) {
         const piece: Piece = { ...part, keys: range };
-        await inScope(engine, () => issue(engine, p, piece, keys, n === 0, given, made));
+        const merged = given.statistics.merged || (part.keys?.length ?? 1) > 1;
+        await inScope(engine, () => issue(engine, p, piece, keys, n === 0, merged, given, made));
       }
     }
   } finally {
@@ -106,6 +108,7 @@ function issue(
   piece: Piece,
   keys: KeyHolder,
   first: boolean,
+  merged: boolean,
   given: GivenNumbers,
   made: Gradients,
 ): Promise<void>[] {
@@ -134,6 +137,7 @@ function issue(
       ...{ dq, dk, dv },
       dBias: call.bias !== undefined,
       dSinks: call.sinks !== undefined,
+      merged,
       dLogSumExp: given.dLogSumExp && upload(engine, given.dLogSumExp, statisticBox(p, piece)),
     },
   );

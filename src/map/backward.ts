@@ -100,18 +100,23 @@ async function backwardOnEngine(
   return shaped(p, engine.backend, await runBackward(engine, p, { ...given, statistics }));
 }
 
-/** Row maxima and sums that make e^(score − max)/sum the weights which `logSumExp` stands for. */
+/**
+ * Row maxima and sums that make e^(score − max)/sum the weights which `logSumExp` stands for, and whether they are of more
+ * keys than the call's.
+ */
 async function findStatistics(engine: Engine, p: AttentionProblem, logSumExp: HostTensor) {
   const known = recallStatistics(logSumExp.data);
   if (known) return known;
   const { rowMax, rowSum, logSumExp: own } = await runForward(engine, p);
   const whole = toFloat32(logSumExp);
+  let merged = false;
   for (let r = 0; r < own.length; r++) {
     if (belongs(whole[r], own[r])) continue;
+    merged = true;
     rowMax[r] = whole[r];
     rowSum[r] = whole[r] === Number.NEGATIVE_INFINITY ? 0 : 1;
   }
-  return { rowMax, rowSum };
+  return { rowMax, rowSum, merged };
 }
 
 function backwardByReference(p: AttentionProblem, given: Given): AttentionGradients {

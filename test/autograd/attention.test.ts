@@ -2,6 +2,7 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { type AttentionCall, attention, type Operand } from '../../dist/autograd/ops.js';
 import { createEngine } from '../../dist/engine/engine.js';
+import { copy2d } from '../../dist/engine/ops/elementwise.js';
 import type { Engine, Tensor } from '../../dist/engine/types.js';
 import { Random } from '../../dist/nn/random.js';
 import { checkGradients, type Host, randomHost } from './gradients.js';
@@ -116,6 +117,93 @@ test(`a watched bias, broadcast over batch and heads: ${WITHIN}`, () =>
         call(slice(x, 0), slice(x, W), slice(x, 2 * W), { bias: { tensor: bias, strides: [0, 0, L, 1] } }),
       ),
     reference: ([x, bias]) => reference(at(x, 0), at(x, W), at(x, 2 * W), H, (i, j) => bias.data[i * L + j]),
+    tolerance: 2e-5,
+  }));
+
+/** All of x into `to` from element `at` on. */
+function copyInto(to: Tensor, at: number, x: Tensor): void {
+  copy2d({ tensor: x, stride: x.size }, { tensor: to, offset: at, stride: x.size }, 1, x.size);
+}
+
+function part(from: Tensor, at: number, shape: readonly number[]): Tensor {
+  const out = engine.empty(shape);
+  copy2d({ tensor: from, offset: at, stride: out.size }, { tensor: out, stride: out.size }, 1, out.size);
+  return out;
+}
+
+/** logSumExp [B,H,L] of plain attention with a bias and sinks. */
+function plainLogSumExp(
+  q: At,
+  k: At,
+  bias: (i: number, j: number) => number,
+  sinks: ArrayLike<number>,
+): Float64Array {
+  const out = new Float64Array(B * H * L);
+  for (let b = 0; b < B; b++) {
+    for (let h = 0; h < H; h++) {
+      for (let i = 0; i < L; i++) {
+        let sum = Math.exp(sinks[h]);
+        for (let j = 0; j < L; j++) {
+          let score = 0;
+          for (let d = 0; d < D; d++) score += q(b, h, i, d) * k(b, h, j, d);
+          sum += Math.exp(score / Math.sqrt(D) + bias(i, j));
+        }
+        out[(b * H + h) * L + i] = Math.log(sum);
+      }
+    }
+  }
+  return out;
+}
+
+test(`logSumExp alone, with a watched bias and watched sinks: ${WITHIN}`, () =>
+  checkGradients({
+    engine,
+    inputs: [
+      randomHost(random, [B, L, W]),
+      randomHost(random, [B, L, W]),
+      randomHost(random, [L, L]),
+      randomHost(random, [H]),
+    ],
+    op: (tape, [q, k, bias, sinks]) => {
+      const more = { bias: { tensor: bias, strides: [0, 0, L, 1] as const }, sinks };
+      return attention(
+        tape,
+        call(slice(q, 0), slice(k, 0), slice(k, 0), more),
+        slice(engine.empty([B, L, W]), 0),
+      ).logSumExp;
+    },
+    reference: ([q, k, bias, sinks]) =>
+      plainLogSumExp(at(q, 0), at(k, 0), (i, j) => bias.data[i * L + j], sinks.data),
+    tolerance: 2e-5,
+  }));
+
+test(`output and logSumExp both feed the loss: ${WITHIN}`, () =>
+  checkGradients({
+    engine,
+    inputs: [randomHost(random, [B, L, 3 * W])],
+    op: (tape, [x]) => {
+      const output = engine.empty([B, L, W]);
+      const { logSumExp } = attention(
+        tape,
+        call(slice(x, 0), slice(x, W), slice(x, 2 * W)),
+        slice(output, 0),
+      );
+      const rows = B * L * H;
+      const both = engine.empty([rows * (D + 1)]);
+      copyInto(both, 0, output);
+      copyInto(both, rows * D, logSumExp);
+      tape?.record(both, (dy) => {
+        tape.accumulate(output, part(dy, 0, output.shape));
+        tape.accumulate(logSumExp, part(dy, rows * D, logSumExp.shape));
+      });
+      return both;
+    },
+    reference: ([x]) => {
+      const none = () => 0;
+      const output = reference(at(x, 0), at(x, W), at(x, 2 * W), H, none);
+      const lse = plainLogSumExp(at(x, 0), at(x, W), none, [-1e9, -1e9]);
+      return Float64Array.from([...output, ...lse]);
+    },
     tolerance: 2e-5,
   }));
 

@@ -17,24 +17,29 @@ export type { AttentionCall, Operand };
 export interface AttentionRecord {
   readonly call: AttentionCall;
   readonly stats: AttentionStatistics;
+  /** [B,H,Lq], packed [Tq,H]; differentiable as the output is, and freed by backward unless the tape retains it. */
+  readonly logSumExp: Tensor;
   /** Weights before dropout of queries [a,b) over keys [c,d); in packed form within sequence `batch`. */
   weights(batch: number, head: number, queries: [number, number], keys: [number, number]): Tensor;
 }
 
 /**
  * Attention as `call` says, written to `output` (its tensor wholly covered), and the record. Mask and lengths get no
- * gradient; a float bias gets one where it is watched. In packed form cuSeqlens must cover all rows.
+ * gradient; a float bias and the sinks get one where they are watched. In packed form cuSeqlens must cover all rows.
  */
 export function attention(tape: Tape | null, call: AttentionCall, output: Operand): AttentionRecord {
   const { rowMax, rowSum, logSumExp } = attentionForward(call, output);
   const stats = { rowMax, rowSum };
-  if (tape && [call.q, call.k, call.v].some(({ tensor }) => tape.tracks(tensor))) {
-    const saved = [rowMax, rowSum, logSumExp];
-    tape.record(output.tensor, (dy) => backward(tape, call, output, dy, stats), saved);
+  const inputs = [call.q.tensor, call.k.tensor, call.v.tensor, call.bias?.tensor, call.sinks];
+  if (tape && inputs.some((tensor) => tensor && tape.tracks(tensor))) {
+    const pass = ([dy, dLogSumExp]: (Tensor | undefined)[]) =>
+      backward(tape, call, output, dy, dLogSumExp, stats);
+    tape.recordMany([output.tensor, logSumExp], pass, [rowMax, rowSum]);
   }
   return {
     call,
     stats,
+    logSumExp,
     weights: (batch, head, queries, keys) => attentionWeights(call, stats, batch, head, queries, keys),
   };
 }
@@ -43,12 +48,18 @@ function backward(
   tape: Tape,
   call: AttentionCall,
   output: Operand,
-  dy: Tensor,
+  dy: Tensor | undefined,
+  dLogSumExp: Tensor | undefined,
   stats: AttentionStatistics,
 ): void {
   const [dq, dk, dv] = gradientTargets(tape, call);
-  const dBias = call.bias !== undefined && tape.tracks(call.bias.tensor);
-  const result = attentionBackward(call, output, { ...output, tensor: dy }, stats, { dq, dk, dv, dBias });
+  const dOutput = { ...output, tensor: dy ?? tape.engine.zeros(output.tensor.shape) };
+  const result = attentionBackward(call, output, dOutput, stats, {
+    ...{ dq, dk, dv, dLogSumExp },
+    dBias: call.bias !== undefined && tape.tracks(call.bias.tensor),
+    dSinks: call.sinks !== undefined && tape.tracks(call.sinks),
+  });
+  if (!dy) dOutput.tensor.dispose();
   const sources = [call.q, call.k, call.v].map(({ tensor }) => tensor);
   const targets = [dq, dk, dv].map((target) => target?.tensor);
   for (let i = 0; i < 3; i++) {
@@ -56,6 +67,7 @@ function backward(
     if (target && targets.indexOf(target) === i) tape.accumulate(sources[i], target);
   }
   if (call.bias && result.dBias) tape.accumulate(call.bias.tensor, result.dBias);
+  if (call.sinks && result.dSinks) tape.accumulate(call.sinks, result.dSinks);
 }
 
 /** Columns of a row that an operand reads: heads lie one after another from its offset. */

@@ -33,6 +33,8 @@ export interface AttentionWants {
   dSinks?: boolean;
   /** Upstream gradient of logSumExp, laid out like it. */
   dLogSumExp?: Tensor;
+  /** Output and statistics are of more keys than the call's: merged from several calls, of which this is one. */
+  merged?: boolean;
 }
 
 export interface AttentionGradients {
@@ -124,11 +126,11 @@ export function attentionBackward(
     dLogSumExp: wants.dLogSumExp?.pointer ?? 0,
   };
   const { dq, dk, dv } = wants;
-  // Rows whose keys lie within one block need no delta from here; the sinks do.
-  if (call.Lk > BLOCK || wants.dSinks) rowDeltas(engine, call, base);
+  // Rows whose keys all lie within one block need no delta from here; the sinks do.
+  if (call.Lk > BLOCK || wants.dSinks || wants.merged) rowDeltas(engine, call, base);
   if (dq || dk || dv) inputGradients(engine, call, base, wants);
   const result: AttentionGradients = {};
-  if (wants.dBias && call.bias) result.dBias = biasGradient(engine, call, base);
+  if (wants.dBias && call.bias) result.dBias = biasGradient(engine, call, base, !wants.merged);
   if (wants.dSinks && call.sinks) {
     result.dSinks = engine.empty([call.H]);
     engine.run('attentionSinks', { ...base, dSinks: result.dSinks.pointer }, call.H);
@@ -181,7 +183,7 @@ function inputGradients(engine: Engine, call: AttentionCall, base: Base, wants: 
     ...strided('dk', dk),
     ...strided('dv', dv),
     dBias: 0,
-    ...{ batches, heads, tiles, ...split, perPart },
+    ...{ batches, heads, tiles, ...split, perPart, ownDelta: +!wants.merged },
   };
   engine.run(
     'attentionBackward',
@@ -197,7 +199,7 @@ function inputGradients(engine: Engine, call: AttentionCall, base: Base, wants: 
 }
 
 /** One part per (batch, head) of the bias, which runs through those it is broadcast to. */
-function biasGradient(engine: Engine, call: AttentionCall, base: Base): Tensor {
+function biasGradient(engine: Engine, call: AttentionCall, base: Base, ownDelta: boolean): Tensor {
   const bias = call.bias!;
   const dBias = engine.zeros(bias.tensor.shape);
   const [batchStride, headStride] = bias.strides;
@@ -211,6 +213,7 @@ function biasGradient(engine: Engine, call: AttentionCall, base: Base): Tensor {
     ...strided('dv'),
     dBias: dBias.pointer + (bias.offset ?? 0) * 4,
     ...{ batches, heads, tiles: Math.max(1, Math.ceil(call.Lk / BLOCK)), partials: 0, pieceBytes: 0 },
+    ownDelta: +ownDelta,
   };
   const parts = (call.B / batches) * (call.H / heads);
   engine.run('attentionBackward', slots as KernelArguments<'attentionBackward'>, parts);

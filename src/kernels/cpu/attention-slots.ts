@@ -121,5 +121,7 @@ export const ATTENTION_KERNELS = {
     tiles: 'u',
     partials: 'u',
     pieceBytes: 'u',
+    /** Whether the statistics are of the call's keys alone. */
+    ownDelta: 'u',
   },
 } as const;

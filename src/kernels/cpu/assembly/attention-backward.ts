@@ -2,8 +2,8 @@
 // are made at once, in five products.
 //   ds = p·(keep·dO·v − delta),  delta = Σ_j p·keep·dO·v − dLogSumExp,  keep = 0 or 1/(1−rate)
 //   dBias = ds;  dx = ds·softcap'·scale;  dq = Σ_j dx·k;  dk = Σ_i dx·q;  dv = Σ_i keep·p·dO
-// delta is summed on the spot where all of a row's keys lie in one tile; longer rows take attentionDelta's, which is the
-// same number as Σ dO·O.
+// delta is summed on the spot where all of a row's keys lie in one tile; longer rows, and rows whose statistics are merged
+// with other calls', take attentionDelta's, which is the same number as Σ dO·O.
 //
 // A part owns, and so adds to without races:
 //   (batch, key head, piece of `tiles` key tiles)   dk and dv of these keys, and dq as far as these keys make it:
@@ -16,7 +16,8 @@ import { argU } from './runtime';
 import { fma4 } from './simd';
 import { MINUS_INFINITY, SIGN } from './constants';
 import { exp4 } from './math';
-import { CELLS, CHUNK_CELLS, GROUP, packRows, scoreTile } from './attention-products';
+import { CELLS, CHUNK_CELLS, GROUP, packRows } from './attention-products';
+import { scoreKeys } from './attention-tiles';
 import { keyProduct, queryProduct } from './attention-gradient-products';
 import { addRows, clearRows, copyRows, paddedBytes, stageRows, stagedStride } from './attention-rows';
 import { dropoutCells, packScale, scoreCells } from './attention-cells';
@@ -36,6 +37,7 @@ const HEADS: usize = SHARED_SLOTS + 24; // heads one owner runs through
 const TILES: usize = SHARED_SLOTS + 25; // key tiles of a piece
 const PARTIALS: usize = SHARED_SLOTS + 26;
 const PIECE_BYTES: usize = SHARED_SLOTS + 27; // of one piece in partials
+const OWN_DELTA: usize = SHARED_SLOTS + 28; // the row statistics are of the call's keys alone, not merged ones
 
 // Scratch.
 let weightCells: usize = 0; // [TILE][CHUNK]: keep·p, forbidden −0
@@ -157,7 +159,8 @@ function backwardTile(args: usize, row: i32, rows: i32, tile: i32, n: i32, keys:
       from = min(from, r0);
       to = r0 + valid;
       const cell = at + <usize>(a - tile) * CHUNK_CELLS;
-      backwardGroup(args, row, r0, valid, a, b, cell, low >= tile && high <= tile + TILE);
+      const whole = low >= tile && high <= tile + TILE && argU(args, OWN_DELTA) != 0;
+      backwardGroup(args, row, r0, valid, a, b, cell, whole);
       const first = tile == max(keyFrom, low & ~(TILE - 1));
       if (dq) addQueryGrad(row + r0, valid, b - a, cell, keys + <usize>(a - tile) * stagedStride(kRow, D), first);
     } else if (dq && tile == keyFrom && (low >= keyTo || high <= keyFrom)) {
@@ -186,14 +189,14 @@ function startRows(args: usize, row: i32, rows: i32): void {
 
 /**
  * keep·p and dx of one group and keys [a, b), to weightCells and scoreGrads at byte `at`. `whole`: these are all the keys
- * the rows may attend to.
+ * the rows' statistics are of.
  */
 function backwardGroup(args: usize, row: i32, r0: i32, valid: i32, a: i32, b: i32, at: usize, whole: bool): void {
   const n = b - a;
   packRows(q + <usize>(row + r0) * qRow, qRow, valid, D, packScale(), queryT);
   packRows(dOut + <usize>(row + r0) * dOutRow, dOutRow, valid, Dv, 1, gradT);
   scoreCells(args, queryT, row, r0, valid, a, b, true);
-  scoreTile(gradT, Dv, v + <usize>a * vRow, vRow, n, gradCells, valid);
+  scoreKeys(gradT, Dv, v + <usize>a * vRow, vRow, n, gradCells, valid);
   if (dropMode) dropoutCells(args, row, r0, valid, a, b);
   startDeltas(args, row + r0, r0, valid, whole);
   const offset = <usize>r0 << 2;

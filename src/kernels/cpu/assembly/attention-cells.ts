@@ -5,7 +5,7 @@ import { argU } from './runtime';
 import { tanh4, tanhSlope4 } from './attention-math';
 import { LOWEST4, MINUS_INFINITY } from './constants';
 import { philox8 } from './philox';
-import { CELLS, scoreTile } from './attention-products';
+import { CELLS } from './attention-products';
 import { scoreKeys } from './attention-tiles';
 import {
   batch, bias, cells, diagonal, dropMode, dropScale, dropThreshold, hasAlibi, head, k, kRow, keep, keepCells,
@@ -36,7 +36,7 @@ export function scoreCells(
 ): void {
   const n = to - from;
   const padded = (n + 3) & ~3;
-  scoreTile(qT, D, k + <usize>from * kRow, kRow, n, cells, valid);
+  scoreKeys(qT, D, k + <usize>from * kRow, kRow, n, cells, valid);
   let factor = cellScale();
   if (softcap != 0 || hasAlibi || bias) {
     shapeScores(padded, factor, slopes);

@@ -1,7 +1,8 @@
 // What surrounds the backward's main kernel: delta of long rows, gradients of the sinks, and the sum of dq's pieces.
 import { argU } from './runtime';
 import { expScore } from './attention-math';
-import { CELLS, GROUP, packRows, scoreTile } from './attention-products';
+import { CELLS, GROUP, packRows } from './attention-products';
+import { scoreKeys } from './attention-tiles';
 import { addRows, paddedBytes } from './attention-rows';
 import {
   address, B, batch, CHUNK, D, decode, Dv, gradCells, H, head, Lq, queryStart, scratchRest, selectPair, SHARED_SLOTS, sink,
@@ -46,7 +47,7 @@ function deltaGroup(args: usize, i: i32, valid: i32): void {
   const out = rowsOf(args, OUT, queryStart, head) + <usize>i * outRow;
   const dlse = address(args, DLSE), delta = address(args, DELTA);
   packRows(grad, gradRow, valid, Dv, 1, scratchRest);
-  scoreTile(scratchRest, Dv, out, outRow, valid, gradCells, valid);
+  scoreKeys(scratchRest, Dv, out, outRow, valid, gradCells, valid);
   for (let r = 0; r < valid; r++) {
     // Where O is 0, as in an empty row, dO counts for nothing, whatever it is.
     let d: f32 = isZero(out + <usize>r * outRow) ? 0 : load<f32>(gradCells + <usize>r * (CELLS + 4));

@@ -1,0 +1,50 @@
+// The backward where few owners cut their keys into pieces, and what packed sequences draw.
+import { type Case, generator, makeCase, runKernels } from '../attention-cases.js';
+import { assertSame, caseStep, type Step } from './lab.js';
+
+const heads = [
+  [1, 1, 1],
+  [2, 1, 2],
+  [1, 3, 3],
+];
+
+/** 400 keys are seven tiles; the first rows of a window, or the last keys of 'upper-left', leave whole pieces empty. */
+export const pieceSteps: Step[] = heads.flatMap(([B, Hkv, H]) => {
+  const [Lq, Lk] = [70, 400];
+  const shapes = { q: [B, H, Lq, 12], k: [B, Hkv, Lk, 12], v: [B, Hkv, Lk, 8] };
+  const kinds = {
+    bare: {},
+    'lower-right': { causal: 'lower-right' },
+    'upper-left': { causal: 'upper-left' },
+    window: { window: [3, 90] },
+  } as const;
+  const cuSeqlens = { q: Int32Array.of(0, 5, 5, 75), k: Int32Array.of(0, 0, 130, 530) };
+  const packed = { q: [75, H, 12], k: [530, Hkv, 12], v: [530, Hkv, 8] };
+  const name = `pieces, B ${B}, H ${H}, Hkv ${Hkv}`;
+  return [
+    ...Object.entries(kinds).map(([kind, options]) =>
+      caseStep(`${name}, ${kind}`, () => makeCase(shapes, options, generator(16))),
+    ),
+    caseStep(`${name}, packed`, () => makeCase(packed, { cuSeqlens }, generator(17))),
+  ];
+});
+
+/** Sequences of one length, packed and as a batch: the same numbers in the same places, but for the statistics' layout. */
+export const packedDrawStep: Step = {
+  name: 'with dropout, packed sequences equal a batch of them bit for bit: b is the index of the sequence',
+  async run({ engine }) {
+    const [B, L, H, D] = [4, 19, 2, 8];
+    const dropout = { rate: 0.4, seed: 11 };
+    const cu = Int32Array.from({ length: B + 1 }, (_, b) => b * L);
+    const make = (shape: number[], more: object): Case =>
+      makeCase({ q: shape, k: shape, v: shape }, { dropout, ...more }, generator(15));
+    const packed = make([B * L, H, D], { cuSeqlens: { q: cu, k: cu } });
+    const batch = make([B, L, H, D], { layout: 'blhd' });
+    batch.dLogSumExp.forEach((_, n) => {
+      const [b, h, i] = [Math.floor(n / (H * L)), Math.floor(n / L) % H, n % L];
+      batch.dLogSumExp[n] = packed.dLogSumExp[(b * L + i) * H + h];
+    });
+    const pick = ({ output, dq, dk, dv }: Awaited<ReturnType<typeof runKernels>>) => ({ output, dq, dk, dv });
+    assertSame(pick(await runKernels(engine, packed)), pick(await runKernels(engine, batch)));
+  },
+};
