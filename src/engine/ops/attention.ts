@@ -126,8 +126,8 @@ export function attentionBackward(
     dLogSumExp: wants.dLogSumExp?.pointer ?? 0,
   };
   const { dq, dk, dv } = wants;
-  // Rows whose keys all lie within one block need no delta from here; the sinks do.
-  if (call.Lk > BLOCK || wants.dSinks || wants.merged) rowDeltas(engine, call, base);
+  // Rows whose keys all lie within one block sum delta on the spot.
+  if (call.Lk > BLOCK || wants.merged) rowDeltas(engine, call, base);
   if (dq || dk || dv) inputGradients(engine, call, base, wants);
   const result: AttentionGradients = {};
   if (wants.dBias && call.bias) result.dBias = biasGradient(engine, call, base, !wants.merged);

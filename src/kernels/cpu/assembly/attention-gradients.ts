@@ -1,4 +1,4 @@
-// What surrounds the backward's main kernel: delta of long rows, gradients of the sinks, and the sum of dq's pieces.
+// What surrounds the backward's main kernel: delta of long rows, the gradient of the sinks, and the sum of dq's pieces.
 import { argU } from './runtime';
 import { expScore } from './attention-math';
 import { CELLS, GROUP, packRows } from './attention-products';
@@ -49,35 +49,46 @@ function deltaGroup(args: usize, i: i32, valid: i32): void {
   packRows(grad, gradRow, valid, Dv, 1, scratchRest);
   scoreKeys(scratchRest, Dv, out, outRow, valid, gradCells, valid);
   for (let r = 0; r < valid; r++) {
-    // Where O is 0, as in an empty row, dO counts for nothing, whatever it is.
-    let d: f32 = isZero(out + <usize>r * outRow) ? 0 : load<f32>(gradCells + <usize>r * (CELLS + 4));
+    let d = load<f32>(gradCells + <usize>r * (CELLS + 4));
     if (dlse) d -= load<f32>(statAt(dlse, i + r));
     store<f32>(statAt(delta, i + r), d);
   }
 }
 
-function isZero(row: usize): bool {
-  for (const end = row + (<usize>Dv << 2); row < end; row += 4) {
-    if (load<f32>(row) != 0) return false;
-  }
-  return true;
-}
-
 const DSINKS: usize = SHARED_SLOTS + 10;
 
-/** dSinks[h] = −Σ_{b,i} exp(sink − rowMax)/rowSum·delta. Part: one head; b, then i ascend; float64 sum. */
+/**
+ * dSinks[h] = −Σ_{b,i} exp(sink − rowMax)/rowSum·(Σ dO·O − dLogSumExp). Part: one head; b, then i, ascend. In float64: the
+ * sum runs over all rows, and its terms cancel.
+ */
 export function attentionSinks(args: usize, part: u32): void {
   decode(args);
+  const gradRow = address(args, DOUT + 3), outRow = address(args, OUT + 3), dlse = address(args, DLSE);
   let sum: f64 = 0;
   for (let b = 0; b < B; b++) {
     selectPair(args, b, part);
     if (sink == -Infinity) continue;
+    let grad = rowsOf(args, DOUT, queryStart, head), out = rowsOf(args, OUT, queryStart, head);
     for (let i = 0; i < Lq; i++) {
       const most = load<f32>(statAt(address(args, 55), i)), total = load<f32>(statAt(address(args, 56), i));
-      sum -= <f64>(expScore(sink - most) / total) * load<f32>(statAt(address(args, DELTA), i));
+      const delta = dotOutput(grad, out) - (dlse ? <f64>load<f32>(statAt(dlse, i)) : 0);
+      sum -= <f64>expScore(sink - most) / total * delta;
+      grad += gradRow;
+      out += outRow;
     }
   }
   store<f32>(address(args, DSINKS) + (<usize>part << 2), <f32>sum);
+}
+
+/** Where O is 0, as in an empty row, dO counts for nothing, whatever it is. */
+function dotOutput(grad: usize, out: usize): f64 {
+  let sum: f64 = 0;
+  for (const end = out + (<usize>Dv << 2); out < end; out += 4) {
+    const o: f64 = load<f32>(out);
+    if (o != 0) sum += o * load<f32>(grad);
+    grad += 4;
+  }
+  return sum;
 }
 
 const DQ: usize = SHARED_SLOTS + 10;
