@@ -198,7 +198,7 @@ export class MultiHeadAttention extends Module {
     const output = this.outProjection.forward(null, context);
     context.dispose();
     const weights: AttentionRecord['weights'] = (...place) => attentionWeights(call, stats, ...place);
-    return { output, record: { call, stats, weights } };
+    return { output, record: { call, stats, logSumExp: stats.logSumExp, weights } };
   }
 
   override dispose(): void {

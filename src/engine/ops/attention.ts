@@ -49,10 +49,11 @@ const BLOCK = 64;
 /** A part should outlast its dispatch: about so many multiplications. */
 const PART_WORK = 1 << 19;
 const MAXIMUM_PARTS = 1024;
-/** The backward splits the keys of an owner into pieces where there are fewer owners than this. */
-const FEW_OWNERS = 16;
-/** The most memory that the pieces' own gradients of q may take, in bytes. */
-const PARTIAL_BYTES = 2 ** 26;
+/** The most pieces of keys whose sums make dq (assembly/attention-gradients.ts). */
+const PIECES = 8;
+/** With fewer owners than this, pieces are computed apart, unless their sums would take more bytes than this. */
+const FEW_OWNERS = 8;
+const PARTIAL_BYTES = 2 ** 28;
 
 /** Attends. `output` says where results go; without it they are allocated in q's layout. */
 export function attentionForward(call: AttentionCall, output?: Operand): AttentionResult {
@@ -156,46 +157,46 @@ function shares({ B, H, Hkv, k, v, packed }: AttentionCall): { batches: number; 
   return { batches: broadcast ? B : 1, heads: Hkv > 0 ? H / Hkv : 1 };
 }
 
-/** How many pieces an owner's key tiles are cut into, and how many tiles each has: from shapes alone. */
-function cutKeys(call: AttentionCall, owners: number): { pieces: number; tiles: number } {
-  const all = Math.max(1, Math.ceil(call.Lk / BLOCK));
-  const rowBytes = sizeOf(statisticsShape(call)) * call.D * 4;
-  const most = 1 + Math.floor(PARTIAL_BYTES / Math.max(1, rowBytes));
-  const tiles = Math.ceil(all / Math.min(all, Math.ceil(FEW_OWNERS / owners), most));
-  return { pieces: Math.ceil(all / tiles), tiles };
+/** How an owner's work is split, and where pieces of dq are kept meanwhile: from shapes alone. */
+function splitPieces(call: AttentionCall, owners: number, wantQ: boolean) {
+  const tiles = Math.max(1, Math.ceil(call.Lk / BLOCK));
+  const perPiece = Math.ceil(tiles / PIECES);
+  const pieces = Math.ceil(tiles / perPiece);
+  const rows = sizeOf(statisticsShape(call));
+  const pieceBytes = rows * call.D * 4;
+  const apart = owners < FEW_OWNERS && (!wantQ || (pieces - 1) * pieceBytes <= PARTIAL_BYTES);
+  const kept = apart ? pieces - 1 : +(perPiece > 1);
+  const partials = wantQ && kept > 0 ? call.q.tensor.engine.empty([kept, rows, call.D]) : undefined;
+  return { units: apart ? pieces : 1, partials, pieceBytes: apart ? pieceBytes : 0 };
 }
 
 function inputGradients(engine: Engine, call: AttentionCall, base: Base, wants: AttentionWants): void {
-  const { B, H, Hkv, Lq, D, Dv } = call;
+  const { B, H, Hkv, Lq, Lk, D, Dv } = call;
   const { dq, dk, dv } = wants;
   const { batches, heads } = shares(call);
   const owners = (B / batches) * Hkv;
   if (owners === 0 || H === 0) return;
-  const { pieces, tiles } = cutKeys(call, owners);
-  const rows = sizeOf(statisticsShape(call));
-  const partials = dq && pieces > 1 ? engine.empty([pieces - 1, rows, D]) : undefined;
-  const split = { partials: partials?.pointer ?? 0, pieceBytes: rows * D * 4 };
-  const keys = Math.min(call.Lk, tiles * BLOCK);
-  const perPart = unitsPerPart(owners * pieces, batches * heads * Lq * keys * (3 * D + 2 * Dv));
+  const { units, partials, pieceBytes } = splitPieces(call, owners, dq !== undefined);
+  const pieces = { ...base, ...strided('dq', dq), partials: partials?.pointer ?? 0, pieceBytes };
+  const perPart = unitsPerPart(owners * units, batches * heads * Lq * (Lk / units) * (3 * D + 2 * Dv));
   const slots = {
-    ...base,
-    ...strided('dq', dq),
+    ...pieces,
     ...strided('dk', dk),
     ...strided('dv', dv),
     dBias: 0,
-    ...{ batches, heads, tiles, ...split, perPart, ownDelta: +!wants.merged },
+    ...{ batches, heads, units, perPart, ownDelta: +!wants.merged },
   };
   engine.run(
     'attentionBackward',
     slots as KernelArguments<'attentionBackward'>,
-    Math.ceil((owners * pieces) / perPart),
+    Math.ceil((owners * units) / perPart),
   );
-  if (!partials) return;
-  const units = B * H * Math.ceil(Lq / BLOCK);
-  const gathered = { ...base, ...strided('dq', dq), ...split, pieces };
-  const perGather = unitsPerPart(units, Math.min(Lq, BLOCK) * D * pieces);
-  engine.run('attentionGather', { ...gathered, perPart: perGather }, Math.ceil(units / perGather));
-  partials.dispose();
+  if (partials && units > 1) {
+    const chunks = B * H * Math.ceil(Lq / BLOCK);
+    const perGather = unitsPerPart(chunks, Math.min(Lq, BLOCK) * D * units);
+    engine.run('attentionGather', { ...pieces, perPart: perGather }, Math.ceil(chunks / perGather));
+  }
+  partials?.dispose();
 }
 
 /** One part per (batch, head) of the bias, which runs through those it is broadcast to. */
@@ -212,7 +213,7 @@ function biasGradient(engine: Engine, call: AttentionCall, base: Base, ownDelta:
     ...strided('dk'),
     ...strided('dv'),
     dBias: dBias.pointer + (bias.offset ?? 0) * 4,
-    ...{ batches, heads, tiles: Math.max(1, Math.ceil(call.Lk / BLOCK)), partials: 0, pieceBytes: 0 },
+    ...{ batches, heads, units: 1, partials: 0, pieceBytes: 0 },
     ownDelta: +ownDelta,
   };
   const parts = (call.B / batches) * (call.H / heads);

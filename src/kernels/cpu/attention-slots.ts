@@ -105,7 +105,6 @@ export const ATTENTION_KERNELS = {
     ...gradients,
     ...operand('dq'),
     partials: 'u',
-    pieces: 'u',
     pieceBytes: 'u',
   },
   attentionSinks: { ...ATTENTION_SLOTS, ...gradients, dSinks: 'u' },
@@ -118,7 +117,8 @@ export const ATTENTION_KERNELS = {
     dBias: 'u',
     batches: 'u',
     heads: 'u',
-    tiles: 'u',
+    /** Of an owner: one, or one for each piece of its keys. */
+    units: 'u',
     partials: 'u',
     pieceBytes: 'u',
     /** Whether the statistics are of the call's keys alone. */

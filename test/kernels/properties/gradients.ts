@@ -8,9 +8,9 @@ const heads = [
   [1, 3, 3],
 ];
 
-/** 400 keys are seven tiles; the first rows of a window, or the last keys of 'upper-left', leave whole pieces empty. */
+/** 600 keys are ten tiles, two to a piece; the first rows of a window, or the last keys of 'upper-left', leave whole pieces empty. */
 export const pieceSteps: Step[] = heads.flatMap(([B, Hkv, H]) => {
-  const [Lq, Lk] = [70, 400];
+  const [Lq, Lk] = [70, 600];
   const shapes = { q: [B, H, Lq, 12], k: [B, Hkv, Lk, 12], v: [B, Hkv, Lk, 8] };
   const kinds = {
     bare: {},
@@ -18,8 +18,8 @@ export const pieceSteps: Step[] = heads.flatMap(([B, Hkv, H]) => {
     'upper-left': { causal: 'upper-left' },
     window: { window: [3, 90] },
   } as const;
-  const cuSeqlens = { q: Int32Array.of(0, 5, 5, 75), k: Int32Array.of(0, 0, 130, 530) };
-  const packed = { q: [75, H, 12], k: [530, Hkv, 12], v: [530, Hkv, 8] };
+  const cuSeqlens = { q: Int32Array.of(0, 5, 5, 75), k: Int32Array.of(0, 0, 130, 730) };
+  const packed = { q: [75, H, 12], k: [730, Hkv, 12], v: [730, Hkv, 8] };
   const name = `pieces, B ${B}, H ${H}, Hkv ${Hkv}`;
   return [
     ...Object.entries(kinds).map(([kind, options]) =>
@@ -46,5 +46,33 @@ export const packedDrawStep: Step = {
     });
     const pick = ({ output, dq, dk, dv }: Awaited<ReturnType<typeof runKernels>>) => ({ output, dq, dk, dv });
     assertSame(pick(await runKernels(engine, packed)), pick(await runKernels(engine, batch)));
+  },
+};
+
+/** Twelve heads are owners enough to keep their pieces together, two are not: the gradients have the same bits. */
+export const headStep: Step = {
+  name: 'some heads of a call equal a call of these heads bit for bit',
+  async run({ engine }) {
+    const [H, L, D] = [12, 530, 8];
+    const shape = (heads: number) => ({ q: [1, heads, 20, D], k: [1, heads, L, D], v: [1, heads, L, D] });
+    const all = makeCase(shape(H), {}, generator(18));
+    const two = makeCase(shape(2), {}, generator(18));
+    for (const name of ['q', 'k', 'v'] as const) {
+      const own = two.problem[name].tensor.data as Float32Array;
+      own.set((all.problem[name].tensor.data as Float32Array).subarray(0, own.length));
+    }
+    two.dOutput.set(all.dOutput.subarray(0, two.dOutput.length));
+    two.dLogSumExp.set(all.dLogSumExp.subarray(0, two.dLogSumExp.length));
+    const [got, want] = [await runKernels(engine, two), await runKernels(engine, all)];
+    const kept = (x: Float32Array, like: Float32Array) => x.subarray(0, like.length);
+    const { dq, dk, dv } = got;
+    assertSame(
+      { dq, dk, dv },
+      {
+        dq: kept(want.dq, dq),
+        dk: kept(want.dk, dk),
+        dv: kept(want.dv, dv),
+      },
+    );
   },
 };

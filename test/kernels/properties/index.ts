@@ -1,5 +1,5 @@
 // All properties of attention, those that break soonest first.
-import { packedDrawStep, pieceSteps } from './gradients.js';
+import { headStep, packedDrawStep, pieceSteps } from './gradients.js';
 import { hostDoorSteps, hostSteps } from './host.js';
 import { cornerSteps, edgeSteps, randomSteps, widthSteps } from './kernels.js';
 import type { Step } from './lab.js';
@@ -18,7 +18,7 @@ export const PROPERTIES: Record<string, readonly Step[]> = {
   'NaN, ∞, empty rows, order of keys': numberSteps,
   'lengths around the edges of tiles': edgeSteps,
   'widths from 1 to 512': widthSteps,
-  'gradients in pieces, packed draws': [...pieceSteps, packedDrawStep],
+  'gradients in pieces, packed draws': [...pieceSteps, headStep, packedDrawStep],
   'host arrays: random calls': hostSteps,
   'host arrays: merging, rows, ranges': hostDoorSteps,
   'parts and threads': cuttingSteps,

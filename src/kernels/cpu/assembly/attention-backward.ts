@@ -6,10 +6,12 @@
 // with other calls', take attentionDelta's, which is the same number as Σ dO·O.
 //
 // A part owns, and so adds to without races:
-//   (batch, key head, piece of `tiles` key tiles)   dk and dv of these keys, and dq as far as these keys make it:
-//                                                   piece 0 in dq itself, the others in `partials`, laid out
-//                                                   [piece − 1][rows as the statistics][D]; attentionGather adds them
+//   (batch, key head), or one of the `units` pieces of its keys: dk and dv, and what these keys add to dq
 //   (batch, head) of the bias, where dBias is asked for, and nothing else
+// dq is the sum over at most PIECES pieces of sums over tiles, whoever makes them, so that it has the same bits however the
+// work is split. Piece 0 is made in dq itself, a later one in `partials` [rows as the statistics][D]: by an owner of all
+// pieces, which adds it at once; or by an owner of one, each in its own array `pieceBytes` further on, and attentionGather
+// adds them.
 // Where k, v or the bias are broadcast over the batch (`batches` > 1) or heads, the owner runs through them in
 // ascending order. Within an owner: tiles ascend, then chunks, then groups; keys and rows ascend in every sum.
 import { argU } from './runtime';
@@ -21,7 +23,7 @@ import { scoreKeys } from './attention-tiles';
 import { keyProduct, queryProduct } from './attention-gradient-products';
 import { addRows, clearRows, copyRows, paddedBytes, stageRows, stagedStride } from './attention-rows';
 import { dropoutCells, packScale, scoreCells } from './attention-cells';
-import { DELTA, DLSE, DOUT, rowsOf } from './attention-gradients';
+import { DELTA, DLSE, DOUT, pieceKeys, rowsOf } from './attention-gradients';
 import {
   address, B, CHUNK, D, Dv, H, Hkv, Lk, Lq, SHARED_SLOTS, TILE, bias, boundRows, cells, decode, dropMode, firstKey,
   gradCells, head, k, kRow, keepCells, keyHead, keyStart, lastKey, q, qRow, queryStart, rowAux, rowHigh, rowLow, rowMax,
@@ -34,9 +36,9 @@ const DV: usize = SHARED_SLOTS + 18;
 const DBIAS: usize = SHARED_SLOTS + 22;
 const BATCHES: usize = SHARED_SLOTS + 23; // batch entries one owner runs through: 1 or B
 const HEADS: usize = SHARED_SLOTS + 24; // heads one owner runs through
-const TILES: usize = SHARED_SLOTS + 25; // key tiles of a piece
+const UNITS: usize = SHARED_SLOTS + 25;
 const PARTIALS: usize = SHARED_SLOTS + 26;
-const PIECE_BYTES: usize = SHARED_SLOTS + 27; // of one piece in partials
+const PIECE_BYTES: usize = SHARED_SLOTS + 27;
 const OWN_DELTA: usize = SHARED_SLOTS + 28; // the row statistics are of the call's keys alone, not merged ones
 
 // Scratch.
@@ -77,8 +79,7 @@ function layOut(): void {
   gradCopy = queryCopy + <usize>CHUNK * widthD;
 }
 
-/** Points at (b, h) and, but for the bias, at a piece of its keys. */
-function select(args: usize, b: i32, h: i32, piece: i32): void {
+function select(args: usize, b: i32, h: i32): void {
   selectPair(args, b, h);
   dOut = rowsOf(args, DOUT, queryStart, head);
   dOutRow = argU(args, DOUT + 3);
@@ -88,32 +89,28 @@ function select(args: usize, b: i32, h: i32, piece: i32): void {
   dqRow = argU(args, DQ + 3);
   dk = rowsOf(args, DK, keyStart, keyHead);
   dv = rowsOf(args, DV, keyStart, keyHead);
-  const tiles: i32 = argU(args, TILES);
-  keyFrom = min(Lk, piece * tiles * TILE);
-  keyTo = min(Lk, (piece + 1) * tiles * TILE);
-  if (dq && piece > 0) {
-    dq = address(args, PARTIALS) + <usize>(piece - 1) * address(args, PIECE_BYTES) + statOffset * D;
-    dqRow = statRow * D;
-  }
 }
 
 export function attentionBackward(args: usize, part: u32): void {
   decode(args);
   layOut();
   const perPart = argU(args, 58);
-  const keysPerPiece: u32 = argU(args, TILES) * TILE;
-  const pieces = max(1, (argU(args, 16) + keysPerPiece - 1) / keysPerPiece);
+  const units = argU(args, UNITS);
   const batches: i32 = argU(args, BATCHES), heads: i32 = argU(args, HEADS);
   const owners: u32 = (B / batches) * (H / heads);
-  const end = min((part + 1) * perPart, owners * pieces);
+  const end = min((part + 1) * perPart, owners * units);
   for (let unit = part * perPart; unit < end; unit++) {
-    const owner = <i32>(unit / pieces), piece = <i32>(unit % pieces);
+    const owner = <i32>(unit / units), piece = <i32>(unit % units);
     const b0 = owner / (H / heads) * batches, h0 = owner % (H / heads) * heads;
     for (let b = b0; b < b0 + batches; b++) {
       for (let h = h0; h < h0 + heads; h++) {
-        select(args, b, h, piece);
-        if (piece == 0) warmAll(args);
-        backwardPiece(args, h > h0, b > b0);
+        select(args, b, h);
+        if (units > 1) {
+          backwardPiece(args, piece, pieceKeys(), h > h0, b > b0);
+        } else {
+          warmAll(args);
+          backwardPair(args, h > h0, b > b0);
+        }
       }
     }
   }
@@ -128,8 +125,27 @@ function warmAll(args: usize): void {
   warmRows(dv, argU(args, DV + 3), Lk, argU(args, DV + 2), Dv, Hkv);
 }
 
-/** One (batch, head) and piece; `later` heads and batch entries add to what the earlier ones wrote. */
-function backwardPiece(args: usize, laterHead: bool, laterBatch: bool): void {
+/** All pieces of a pair; `later` heads and batch entries add to what the earlier ones wrote. */
+function backwardPair(args: usize, laterHead: bool, laterBatch: bool): void {
+  const keys = pieceKeys();
+  // Pieces of one tile add up to the same bits as tiles do.
+  if (keys == TILE || !dq) return backwardPiece(args, 0, Lk, laterHead, laterBatch);
+  const whole = dq, wholeRow = dqRow;
+  for (let piece = 0; piece * keys < Lk; piece++) {
+    backwardPiece(args, piece, keys, laterHead, laterBatch);
+    if (piece > 0) addRows(dq, dqRow, whole, wholeRow, Lq, D);
+  }
+}
+
+/** One piece of `keys` keys of a pair; nothing where the pair has fewer pieces. */
+function backwardPiece(args: usize, piece: i32, keys: i32, laterHead: bool, laterBatch: bool): void {
+  keyFrom = piece * keys;
+  if (piece > 0 && keyFrom >= Lk) return;
+  keyTo = min(Lk, keyFrom + keys);
+  if (dq && piece > 0) {
+    dq = address(args, PARTIALS) + <usize>(piece - 1) * address(args, PIECE_BYTES) + statOffset * D;
+    dqRow = statRow * D;
+  }
   const addK = laterHead || (laterBatch && argU(args, DK + 1) == 0);
   const addV = laterHead || (laterBatch && argU(args, DV + 1) == 0);
   const dkRow = address(args, DK + 3), dvRow = address(args, DV + 3);

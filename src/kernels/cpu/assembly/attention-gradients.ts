@@ -5,8 +5,8 @@ import { CELLS, GROUP, packRows } from './attention-products';
 import { scoreKeys } from './attention-tiles';
 import { addRows, paddedBytes } from './attention-rows';
 import {
-  address, B, batch, CHUNK, D, decode, Dv, gradCells, H, head, Lq, queryStart, scratchRest, selectPair, SHARED_SLOTS, sink,
-  statAt, statOffset, statRow,
+  address, B, batch, CHUNK, D, decode, Dv, gradCells, H, head, Lk, Lq, queryStart, scratchRest, selectPair, SHARED_SLOTS, sink,
+  statAt, statOffset, statRow, TILE,
 } from './attention-state';
 
 // Slots after the shared ones, of every kernel of the backward.
@@ -93,8 +93,7 @@ function dotOutput(grad: usize, out: usize): f64 {
 
 const DQ: usize = SHARED_SLOTS + 10;
 const PARTIALS: usize = SHARED_SLOTS + 14; // [pieces − 1][rows as the statistics][D]
-const PIECES: usize = SHARED_SLOTS + 15;
-const PIECE_BYTES: usize = SHARED_SLOTS + 16;
+const PIECE_BYTES: usize = SHARED_SLOTS + 15;
 
 /** dq += its later pieces, in ascending order. Part: `perPart` units (batch, head, chunk of 64 rows). */
 export function attentionGather(args: usize, part: u32): void {
@@ -102,16 +101,24 @@ export function attentionGather(args: usize, part: u32): void {
   const chunks = <u32>(argU(args, 15) + CHUNK - 1) / CHUNK;
   const perPart = argU(args, 58);
   const end = min((part + 1) * perPart, <u32>B * H * chunks);
-  const step = address(args, DQ + 3), pieces: i32 = argU(args, PIECES);
+  const step = address(args, DQ + 3);
   for (let unit = part * perPart; unit < end; unit++) {
     const pair = unit / chunks;
     selectPair(args, pair / H, pair % H);
-    const from = <i32>(unit % chunks) * CHUNK, to = min(Lq, from + CHUNK);
-    const dq = rowsOf(args, DQ, queryStart, head);
-    let partial = address(args, PARTIALS) + statOffset * D;
-    for (let piece = 1; piece < pieces; piece++) {
-      if (from < to) addRows(partial + <usize>from * statRow * D, statRow * D, dq + <usize>from * step, step, to - from, D);
+    const from = <i32>(unit % chunks) * CHUNK, rows = min(CHUNK, Lq - from), keys = pieceKeys();
+    const dq = rowsOf(args, DQ, queryStart, head) + <usize>from * step;
+    let partial = address(args, PARTIALS) + (statOffset + <usize>from * statRow) * D;
+    for (let first = keys; first < Lk; first += keys) {
+      addRows(partial, statRow * D, dq, step, rows, D);
       partial += address(args, PIECE_BYTES);
     }
   }
+}
+
+/** The most pieces of keys whose sums make dq; `PIECES` in engine/ops/attention.ts says the same. */
+const PIECES: i32 = 8;
+
+/** Keys of a piece of the pair: whole tiles. */
+export function pieceKeys(): i32 {
+  return max(1, (Lk + PIECES * TILE - 1) / (PIECES * TILE)) * TILE;
 }
