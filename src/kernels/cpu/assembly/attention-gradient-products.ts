@@ -6,7 +6,7 @@
 //
 // A forbidden cell is 0, and −0 in the array `marks` bytes after p: multiplied by a finite number it changes nothing. A block
 // whose sums are not all finite is done again cell by cell, leaving the forbidden cells out.
-import { CHUNK_CELLS } from './attention-products';
+import { allFinite, CHUNK_CELLS } from './attention-products';
 import { fma4 } from './simd';
 
 // @ts-ignore: decorator
@@ -101,15 +101,6 @@ function keyBlock(p: usize, rows: i32, y: usize, yRow: usize, c: usize, cRow: us
     v128.store(c, f32x4.add(v128.load(c), a));
     v128.store(c, f32x4.add(v128.load(c, 16), b), 16);
   }
-}
-
-// @ts-ignore: decorator
-@inline function allFinite(a: v128, b: v128, c: v128, d: v128, e: v128, f: v128, g: v128, h: v128): bool {
-  // The sum of all is not finite where one is not (also where finite ones overflow together: then nothing is lost but
-  // time); and x − x is 0 for a finite x alone.
-  const sum = f32x4.add(f32x4.add(f32x4.add(a, b), f32x4.add(c, d)), f32x4.add(f32x4.add(e, f), f32x4.add(g, h)));
-  const none = f32x4.sub(sum, sum);
-  return !v128.any_true(f32x4.ne(none, none));
 }
 
 /** The same sums in the same order; cells marked as forbidden are left out. The four sums' cells lie `apart` bytes apart. */

@@ -2,6 +2,9 @@
 // maxima, sums and random words are then vertical, and both operands of every product are read as they lie.
 //   packRows   x [8][D]            -> xT [D][8]
 //   scoreTile  xT [D][8], y [n][D] -> s [n][8]      s[j][r] = Σ_d x[r][d]·y[j][d], d ascending
+//   rowProduct p [n][8], y [n][C]  -> c [8][C]      c[r]    = f[r]·c[r] + Σ_j p[j][r]·y[j], j ascending
+// A forbidden cell's p is −0 (sign bit set; allowed cells are >= +0): multiplied by a finite number it changes
+// nothing. A block whose result is not finite is done again cell by cell, leaving the forbidden cells out.
 import { fma4 } from './simd';
 
 // @ts-ignore: decorator
@@ -179,4 +182,109 @@ function dots(xT: usize, width: i32, y0: usize, y1: usize, y2: usize, y3: usize,
   v128.store(s, b2, 80);
   v128.store(s, a3, 96);
   v128.store(s, b3, 112);
+}
+
+/**
+ * c [8][width], of which `valid` rows are wanted, = factor∘c + pᵀ·y over n keys; `factor` points at 8 floats, or is 0 where c starts from nothing.
+ * width is a multiple of 8 (staged otherwise). Keys lie pKey apart;
+ * `marks` is what must be added to a cell's address to find its sign mark.
+ */
+export function rowProduct(
+  p: usize, pKey: usize, marks: usize, n: i32, y: usize, yRow: usize, c: usize, cRow: usize, width: i32,
+  factor: usize, valid: i32,
+): void {
+  const halves: usize = valid > 4 ? 2 : 1;
+  for (let half: usize = 0; half < halves; half++) {
+    const f = factor ? factor + half * 16 : 0;
+    const ph = p + half * 16;
+    const ch = c + half * 4 * cRow;
+    for (let x: usize = 0; x < <usize>width * 4; x += 32) {
+      if (rowBlock(ph, pKey, n, y + x, yRow, ch + x, cRow, f)) continue;
+      rowBlockByCell(ph, pKey, marks, n, y + x, yRow, ch + x, cRow, f);
+    }
+  }
+}
+
+/** 4 rows × 8 columns; returns false, storing nothing, if any result is not finite. */
+function rowBlock(p: usize, pKey: usize, n: i32, y: usize, yRow: usize, c: usize, cRow: usize, factor: usize): bool {
+  let a0 = f32x4.splat(0), a1 = f32x4.splat(0), a2 = f32x4.splat(0), a3 = f32x4.splat(0);
+  let b0 = f32x4.splat(0), b1 = f32x4.splat(0), b2 = f32x4.splat(0), b3 = f32x4.splat(0);
+  const c1 = c + cRow, c2 = c1 + cRow, c3 = c2 + cRow;
+  if (factor) {
+    let f = v128.load_splat<u32>(factor);
+    a0 = f32x4.mul(v128.load(c), f);
+    b0 = f32x4.mul(v128.load(c, 16), f);
+    f = v128.load_splat<u32>(factor, 4);
+    a1 = f32x4.mul(v128.load(c1), f);
+    b1 = f32x4.mul(v128.load(c1, 16), f);
+    f = v128.load_splat<u32>(factor, 8);
+    a2 = f32x4.mul(v128.load(c2), f);
+    b2 = f32x4.mul(v128.load(c2, 16), f);
+    f = v128.load_splat<u32>(factor, 12);
+    a3 = f32x4.mul(v128.load(c3), f);
+    b3 = f32x4.mul(v128.load(c3, 16), f);
+  }
+  const end = p + <usize>n * pKey;
+  while (p < end) {
+    const ya = v128.load(y);
+    const yb = v128.load(y, 16);
+    let t = v128.load_splat<u32>(p);
+    a0 = fma4(t, ya, a0);
+    b0 = fma4(t, yb, b0);
+    t = v128.load_splat<u32>(p, 4);
+    a1 = fma4(t, ya, a1);
+    b1 = fma4(t, yb, b1);
+    t = v128.load_splat<u32>(p, 8);
+    a2 = fma4(t, ya, a2);
+    b2 = fma4(t, yb, b2);
+    t = v128.load_splat<u32>(p, 12);
+    a3 = fma4(t, ya, a3);
+    b3 = fma4(t, yb, b3);
+    p += pKey;
+    y += yRow;
+  }
+  if (!allFinite(a0, a1, a2, a3, b0, b1, b2, b3)) return false;
+  v128.store(c, a0);
+  v128.store(c, b0, 16);
+  v128.store(c1, a1);
+  v128.store(c1, b1, 16);
+  v128.store(c2, a2);
+  v128.store(c2, b2, 16);
+  v128.store(c3, a3);
+  v128.store(c3, b3, 16);
+  return true;
+}
+
+// @ts-ignore: decorator
+@inline export function allFinite(a: v128, b: v128, c: v128, d: v128, e: v128, f: v128, g: v128, h: v128): bool {
+  // The sum of all is not finite where one is not (also where finite ones overflow together: then nothing is lost but
+  // time); and x − x is 0 for a finite x alone.
+  const sum = f32x4.add(f32x4.add(f32x4.add(a, b), f32x4.add(c, d)), f32x4.add(f32x4.add(e, f), f32x4.add(g, h)));
+  const none = f32x4.sub(sum, sum);
+  return !v128.any_true(f32x4.ne(none, none));
+}
+
+/** The same sums in the same order; cells marked as forbidden are left out. */
+function rowBlockByCell(
+  p: usize, pKey: usize, marks: usize, n: i32, y: usize, yRow: usize, c: usize, cRow: usize, factor: usize,
+): void {
+  for (let r: usize = 0; r < 4; r++) {
+    let a = f32x4.splat(0), b = f32x4.splat(0);
+    const to = c + r * cRow;
+    if (factor) {
+      const f = v128.load_splat<u32>(factor + (r << 2));
+      a = f32x4.mul(v128.load(to), f);
+      b = f32x4.mul(v128.load(to, 16), f);
+    }
+    for (let j = 0; j < n; j++) {
+      const cell = p + <usize>j * pKey + (r << 2);
+      if (load<i32>(cell + marks) == <i32>0x80000000) continue;
+      const t = v128.load_splat<u32>(cell);
+      const from = y + <usize>j * yRow;
+      a = fma4(t, v128.load(from), a);
+      b = fma4(t, v128.load(from, 16), b);
+    }
+    v128.store(to, a);
+    v128.store(to, b, 16);
+  }
 }
