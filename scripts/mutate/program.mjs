@@ -1,5 +1,5 @@
-// The program that is mutated, in a folder of its own: kernels compiled without optimisation (one instruction for one
-// operation of the source) with their source map, dispatch with its choices written in, and the properties as one file.
+// The program that is mutated, in a folder of its own: kernels compiled without optimisation beyond constants (one
+// instruction for one operation of the source) with their source map, dispatch with its choices written in, and the properties as one file.
 import { execFileSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
@@ -45,7 +45,8 @@ function compileKernels(root, folder) {
   const hash = hashOf(...readdirSync(source).flatMap((file) => [file, readFileSync(join(source, file))]));
   const stamp = join(folder, 'kernels.hash');
   if (existsSync(stamp) && readFileSync(stamp, 'utf8') === hash) return;
-  const flags = '-O0 --noAssert --sourceMap --runtime stub --importMemory --sharedMemory --initialMemory 2';
+  const flags =
+    '-O0 --runPasses precompute,vacuum --noAssert --sourceMap --runtime stub --importMemory --sharedMemory --initialMemory 2';
   const more = '--maximumMemory 65536 --enable simd --enable threads --use abort= --disableWarning 112';
   const asc = join(root, 'node_modules/assemblyscript/bin/asc.js');
   const entry = 'src/kernels/cpu/assembly/index.ts';

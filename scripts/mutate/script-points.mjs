@@ -34,7 +34,7 @@ export function scriptMutants(code, firstNumber) {
   };
   const force = (test, depth) => {
     if (test === null || test === undefined) return;
-    for (const to of ['false', 'true']) offer(test, 'branch', `${text(test)} → ${to}`, to, depth);
+    offer(test, 'branch', `${text(test)} negated`, `!(${text(test)})`, depth);
   };
 
   function own(node, parent, depth) {
@@ -44,16 +44,13 @@ export function scriptMutants(code, firstNumber) {
       const put = `(${text(node.left)}) ${other} (${text(node.right)})`;
       offer(node, kind, `${text(node)} → ${other}`, put, depth);
     } else if (node.type === 'LogicalExpression') {
-      if (node.operator === '??') {
-        offer(node, 'branch', `${text(node)} → left`, text(node.left), depth);
-        offer(node, 'branch', `${text(node)} → right`, text(node.right), depth);
-      } else {
-        for (const side of ['left', 'right'])
-          offer(node, 'branch', `${text(node)} → ${side}`, text(node[side]), depth);
-      }
+      const other = { '&&': '||', '||': '&&', '??': '&&' }[node.operator];
+      const put = `(${text(node.left)}) ${other} (${text(node.right)})`;
+      offer(node, 'branch', `${text(node)} → ${other}`, put, depth);
     } else if (node.type === 'Literal' && typeof node.value === 'number') {
       const key = parent.type === 'Property' && parent.key === node && !parent.computed;
-      if (!key) offer(node, 'constant', `${node.raw} → ${node.value - 1}`, String(node.value - 1), depth);
+      const less = node.value === 0 ? 1 : node.value - 1;
+      if (!key) offer(node, 'constant', `${node.raw} → ${less}`, String(less), depth);
     } else if (node.type === 'UnaryExpression' && (node.operator === '!' || node.operator === '-')) {
       const negated = node.argument.type === 'Literal';
       if (!negated)

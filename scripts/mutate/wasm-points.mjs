@@ -63,35 +63,34 @@ swap('operation', SIMD + 232, SIMD + 233, 'f32x4 min', 'max');
 swap('operation', SIMD + 234, SIMD + 235, 'f32x4 pmin', 'pmax');
 swap('operation', 0x96, 0x97, 'f32 min', 'max');
 
+/** < > <= >= of i32 and i64. */
+const isOrder = (op) => (op >= 0x48 && op <= 0x4f) || (op >= 0x53 && op <= 0x5a);
+
 const opcode = (op) => (op >= SIMD ? [0xfd, ...unsigned(op - SIMD)] : [op]);
 const i32 = (value) => [CONST, ...signed(value)];
 
-/** v128.const of all zeros or all ones, for a bitselect forced to one side. */
-const lanes = (bit) => [0xfd, 12, ...new Array(16).fill(bit ? 255 : 0)];
+/** A constant that is off by one: one less, but 1 for 0. */
+const less = (value) => (value === 0n ? 1n : value - 1n);
 
 /** Mutants of one instruction: what it becomes, and the bytes that replace bytes [from, to). */
-function* instructionMutants(module, fn, instruction, before, last) {
+function* instructionMutants(module, fn, instruction, before, after, last) {
   const { at, end, op, value, offset } = instruction;
   const whole = (kind, what, put) => ({ kind, what, from: at, to: end, put });
   const swapped = SWAPS.get(op);
-  if (swapped) yield whole(swapped.kind, swapped.what, opcode(swapped.op));
+  // min and max compare, then select: which of two equal numbers they take makes no difference.
+  if (swapped && !(after?.op === 0x1b && isOrder(op)))
+    yield whole(swapped.kind, swapped.what, opcode(swapped.op));
   if (op === 0x45) yield whole('comparison', '! → !!', [...i32(0n), 0x47]);
   if (op === 0x50) yield whole('comparison', 'i64 ! → !!', [0x42, 0, 0x52]);
   if ((op === 0x04 || op === 0x0d || op === 0x1b) && before?.op !== CONST) {
-    for (const [force, name] of [
-      [0n, 'false'],
-      [1n, 'true'],
-    ])
-      yield { kind: 'branch', what: `condition → ${name}`, from: at, to: at, put: [DROP, ...i32(force)] };
+    yield { kind: 'branch', what: 'condition negated', from: at, to: at, put: [0x45] };
   }
   if (op === SIMD + 82) {
-    yield { kind: 'branch', what: 'bitselect → second', from: at, to: at, put: [DROP, ...lanes(false)] };
-    yield { kind: 'branch', what: 'bitselect → first', from: at, to: at, put: [DROP, ...lanes(true)] };
+    yield { kind: 'branch', what: 'lane select, sides exchanged', from: at, to: at, put: opcode(SIMD + 77) };
   }
-  if (op === SIMD + 83) yield whole('branch', 'any_true → false', [DROP, ...i32(0n)]);
-  if (op === CONST) yield whole('constant', `${value} → ${value - 1n}`, i32(BigInt.asIntN(32, value - 1n)));
+  if (op === CONST) yield whole('constant', `${value} → ${less(value)}`, i32(BigInt.asIntN(32, less(value))));
   if (op === 0x42)
-    yield whole('constant', `${value} → ${value - 1n}`, [0x42, ...signed(BigInt.asIntN(64, value - 1n))]);
+    yield whole('constant', `${value} → ${less(value)}`, [0x42, ...signed(BigInt.asIntN(64, less(value)))]);
   if (offset !== undefined) {
     const step = [0x2c, 0x2d, 0x3a].includes(op) ? 1 : 4;
     const { offsetAt } = instruction;
@@ -144,7 +143,14 @@ export function wasmMutants(module, names) {
       const last = n === instructions.length - 2;
       // A condition that the compiler has decided.
       if (instruction.op === CONST && instructions[n + 1].op === DROP) return;
-      for (const mutant of instructionMutants(module, fn, instruction, instructions[n - 1], last)) {
+      for (const mutant of instructionMutants(
+        module,
+        fn,
+        instruction,
+        instructions[n - 1],
+        instructions[n + 1],
+        last,
+      )) {
         const same = mutant.put.length === mutant.to - mutant.from;
         if (same && mutant.put.every((byte, i) => byte === module.bytes[mutant.from + i])) continue;
         made.push({ ...mutant, fn, at: instruction.at });

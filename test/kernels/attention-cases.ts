@@ -162,17 +162,17 @@ export function operandOf(tensor: Tensor, rows: RowLayout): Operand {
 export type Results = Record<string, Float32Array>;
 
 /** Numbers before and after every result that the kernels write where they are told to; nothing may touch them. */
-const MARGIN = 16;
+export const MARGIN = 16;
 const UNTOUCHED = 77;
 const nothing = new Float32Array(1 << 15).fill(Number.NaN);
 
 /** A tensor of `size` numbers between margins, in memory that holds `value` so far. */
-function framed(engine: Engine, size: number, value: number): Tensor {
+export function framed(engine: Engine, size: number, value: number): Tensor {
   const numbers = new Float32Array(size + 2 * MARGIN).fill(UNTOUCHED);
   return engine.tensor(numbers.fill(value, MARGIN, MARGIN + size), [numbers.length]);
 }
 
-async function readFramed(name: string, tensor: Tensor): Promise<Float32Array> {
+export async function readFramed(name: string, tensor: Tensor): Promise<Float32Array> {
   const numbers = (await tensor.read()) as Float32Array;
   const edges = [numbers.subarray(0, MARGIN), numbers.subarray(-MARGIN)];
   if (edges.some((edge) => edge.some((x) => x !== UNTOUCHED)))

@@ -7,7 +7,7 @@ import { validateAttention } from '../../../dist/attention/validate.js';
 import { attention, attentionBackward, mergeAttention } from '../../../dist/index.js';
 import { budget } from '../../../dist/map/parts.js';
 import { type HostTensor, toFloat64 } from '../../../dist/tensor/host.js';
-import { type RandomCall, randomCall, randomTensor, seeded } from '../../attention/calls.js';
+import { type RandomCall, randomBool, randomCall, randomTensor, seeded } from '../../attention/calls.js';
 import { plainAttention } from '../../attention/plain.js';
 import { largestError } from '../attention-cases.js';
 import { once, type Step, truths, WEIGHT_BOUND } from './lab.js';
@@ -84,21 +84,6 @@ function hostStep(name: string, make: () => RandomCall, seed: number, bytes?: nu
   };
 }
 
-const calls = (count: number, first: number, most: number, widest: number, bytes?: number): Step[] =>
-  Array.from({ length: count }, (_, n) => first + n).map((seed) =>
-    hostStep(`host call ${seed}`, () => randomCall(seeded(seed), { most, widest }), seed, bytes),
-  );
-
-/** Small sizes in plenty, and a few that straddle the kernels' tiles; whole and in parts. */
-export const hostSteps: Step[] = [
-  ...calls(60, 1, 12, 12),
-  ...calls(12, 101, 150, 40),
-  ...calls(12, 301, 40, 12, 1 << 12),
-  ...calls(12, 351, 16, 12, 1 << 12),
-  ...calls(4, 401, 200, 12, 1 << 13),
-  ...calls(4, 411, 200, 12, 1 << 15),
-];
-
 /** Keys [from, to) of [B,H,L,D]. */
 function cut(x: HostTensor, from: number, to: number): HostTensor {
   const [B, H, L, D] = x.shape;
@@ -135,6 +120,43 @@ const merging: Step = {
     }
   },
 };
+
+/** Keys cut into ranges: dropout, slopes of float64, bias and masks go on where the range before ended. */
+const inParts: Step[] = [false, true].map((each) => {
+  const make = () => {
+    const random = seeded(36);
+    const [q, k, v] = [130, 260, 260].map((L, n) => randomTensor(random, [2, [4, 2, 2][n], L, [8, 8, 5][n]]));
+    const options = {
+      causal: 'lower-right' as const,
+      alibi: randomTensor(random, each ? [2, 4] : [4], 'float64', 0.1),
+      bias: randomTensor(random, each ? [2, 4, 130, 260] : [260]),
+      mask: randomBool(random, each ? [130, 1] : [2, 1, 130, 260], 0.9),
+      sinks: randomTensor(random, [4]),
+      keyLengths: Int32Array.of(250, 190),
+      dropout: each
+        ? { rate: 0.3, seed: 12, keyOffset: 7 }
+        : { rate: 0.3, keep: randomBool(random, [2, 4, 130, 260], 0.7) },
+    };
+    return { q, k, v, options };
+  };
+  return hostStep(`keys in ranges, ${each ? 'cells of every head' : 'shared cells'}`, make, 37, 1);
+});
+
+const calls = (count: number, first: number, most: number, widest: number, bytes?: number): Step[] =>
+  Array.from({ length: count }, (_, n) => first + n).map((seed) =>
+    hostStep(`host call ${seed}`, () => randomCall(seeded(seed), { most, widest }), seed, bytes),
+  );
+
+/** Small sizes in plenty, and a few that straddle the kernels' tiles; whole and in parts. */
+export const hostSteps: Step[] = [
+  ...calls(60, 1, 12, 12),
+  ...calls(12, 101, 150, 40),
+  ...calls(12, 301, 40, 12, 1 << 12),
+  ...calls(12, 351, 16, 12, 1 << 12),
+  ...calls(4, 401, 200, 12, 1 << 13),
+  ...calls(4, 411, 200, 12, 1 << 15),
+  ...inParts,
+];
 
 const rowSums: Step = {
   name: 'rows of weights sum to 1 within 1e-5, to 1 − sinkWeight with a sink',

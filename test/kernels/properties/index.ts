@@ -1,4 +1,5 @@
 // All properties of attention, those that break soonest first.
+import { decodeSteps } from './decode.js';
 import { headStep, packedDrawStep, pieceSteps } from './gradients.js';
 import { hostDoorSteps, hostSteps } from './host.js';
 import { cornerSteps, edgeSteps, randomSteps, widthSteps } from './kernels.js';
@@ -14,6 +15,7 @@ export const PROPERTIES: Record<string, readonly Step[]> = {
   'every option at once': [spoilStep, ...cornerSteps],
   'random calls': randomSteps.flatMap((step, n) => (n % 10 === 0 ? [spoilStep, step] : [step])),
   'the door of engine tensors': opsSteps,
+  'few queries over many keys': decodeSteps,
   'large and small scores': largeSteps,
   'NaN, ∞, empty rows, order of keys': numberSteps,
   'lengths around the edges of tiles': edgeSteps,

@@ -236,6 +236,11 @@ const emptySteps: Step[] = [undefined, { data: Float32Array.of(-1.5), shape: [1]
   },
 }));
 
+const infiniteSinks = caseStep('sinks of −∞ and large ones, with rows that may attend to nothing', () => {
+  const sinks = { data: Float32Array.of(Number.NEGATIVE_INFINITY, 30, -30), shape: [3] };
+  return changed([3, 12, 10, 8, 8], { causal: { offset: -3 }, sinks }, 18, () => {});
+});
+
 const permutation: Step = {
   name: 'permuting keys and values together permutes dk and dv, and changes nothing else',
   run: async ({ engine }) => {
@@ -336,6 +341,7 @@ export const numberSteps: Step[] = [
   reaching,
   ...allowedSteps,
   ...emptySteps,
+  infiniteSinks,
   permutation,
 ];
 export const cuttingSteps: Step[] = [apart, threads];

@@ -1,0 +1,150 @@
+// Few queries over many keys, the kernel of decoding: random calls against the truth, what is forbidden, and threads.
+import assert from 'node:assert/strict';
+import fc from 'fast-check';
+import { attentionReference } from '../../../dist/attention/reference.js';
+import { attentionDecode } from '../../../dist/engine/ops/attention-decode.js';
+import type { Engine, Tensor } from '../../../dist/engine/types.js';
+import { plainAttention } from '../../attention/plain.js';
+import {
+  buildCase,
+  type Case,
+  drawnCase,
+  framed,
+  generator,
+  largestError,
+  MARGIN,
+  makeCase,
+  operandOf,
+  type Results,
+  readFramed,
+  sizeOf,
+  uploadCall,
+} from '../attention-cases.js';
+import { assertSame, assertTrue, once, type Step, truths } from './lab.js';
+
+async function runDecode(engine: Engine, { problem: p }: Case): Promise<Results> {
+  const spoiled = new Float32Array(1 << 15).fill(Number.NaN);
+  engine.tensor(spoiled, [spoiled.length]).dispose();
+  const made = engine.scope(() => {
+    const call = uploadCall(engine, p);
+    const output = framed(engine, sizeOf(p.output.shape), Number.NaN);
+    return attentionDecode(call, { ...operandOf(output, p.output), offset: MARGIN });
+  });
+  const read = async (tensor: Tensor) => (await tensor.read()) as Float32Array;
+  const [rowMax, rowSum] = [await read(made.rowMax), await read(made.rowSum)];
+  const logSumExp = await read(made.logSumExp);
+  const output = await readFramed('output', made.output);
+  for (const tensor of Object.values(made)) (tensor as Tensor).dispose();
+  assert.equal(engine.memory.tensors, 0, 'tensors are left in the engine');
+  return { output, logSumExp, whole: rowMax.map((max, r) => max + Math.log(rowSum[r])) };
+}
+
+function truth(name: string, { problem }: Case) {
+  if (truths.has(name)) return truths.get(name)!;
+  const { output, logSumExp } = attentionReference(problem);
+  const plain = plainAttention(problem);
+  const bound = (of: 'output' | 'logSumExp', exact: Float64Array) =>
+    2 * largestError(plain[of], exact) + 1e-6;
+  const bounds = { output: bound('output', output), logSumExp: bound('logSumExp', logSumExp), whole: 0 };
+  bounds.whole = 2 * bounds.logSumExp;
+  const made = { truth: { output, logSumExp, whole: logSumExp }, bounds };
+  truths.set(name, made);
+  return made;
+}
+
+const lengths = [1, 2, 3, 5, 8, 8, 9];
+const many = [127, 128, 129, 255, 256, 257, 300, 513];
+
+const decodeCalls: Step[] = fc.sample(drawnCase, { numRuns: 60, seed: 23 }).map((drawn, n) => {
+  const changes = {
+    ...{ packed: false, dropout: 'none' as const },
+    Lq: [lengths[n % 7], 1, 1],
+    Lk: [many[n % 8], 1, 1],
+    // Dots and contexts have rests of their own.
+    D: [drawn.D, 5, 6, 64, 100][n % 5],
+    Dv: [drawn.Dv, 40, 36, 66, 130][n % 5],
+  };
+  const one = once(() => buildCase({ ...drawn, ...changes }));
+  const name = `decode ${n}`;
+  return {
+    name,
+    run: async ({ engine }) => assertTrue(await runDecode(engine, one()), truth(name, one())),
+  };
+});
+
+/** A mask, a bias of −∞, a length and the future forbid keys; a row is empty. */
+function forbidding(poison: boolean): Case {
+  const [Lq, Lk] = [5, 300];
+  const mask = { data: new Uint8Array(Lk).fill(1), shape: [Lk], dtype: 'bool' as const };
+  const bias = { data: new Float32Array(Lq * Lk), shape: [Lq, Lk] };
+  const forbidden = (j: number) => j % 11 === 3 || j % 13 === 5 || j >= 290;
+  for (let j = 0; j < Lk; j++) {
+    if (j % 11 === 3) mask.data[j] = 0;
+    for (let i = 0; i < Lq; i++)
+      if (j % 13 === 5 || i === 2) bias.data[i * Lk + j] = Number.NEGATIVE_INFINITY;
+  }
+  const options = { mask, bias, keyLengths: Int32Array.of(290) };
+  const one = makeCase({ q: [1, 1, Lq, 9], k: [1, 1, Lk, 9], v: [1, 1, Lk, 11] }, options, generator(51));
+  if (!poison) return one;
+  const { q, k, v } = one.problem;
+  const bad = [Number.NaN, Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY];
+  for (let j = 0; j < Lk; j++) {
+    if (!forbidden(j)) continue;
+    (k.tensor.data as Float32Array).fill(bad[j % 3], j * 9, j * 9 + 9);
+    (v.tensor.data as Float32Array).fill(bad[j % 3], j * 11, j * 11 + 11);
+  }
+  (q.tensor.data as Float32Array).fill(Number.NaN, 2 * 9, 3 * 9);
+  return one;
+}
+
+const noTrace: Step = {
+  name: 'decode: NaN and ∞ in what is forbidden leave no trace',
+  run: async ({ engine }) => {
+    const clean = await runDecode(engine, forbidding(false));
+    assertTrue(clean, truth('decode forbidden', forbidding(false)));
+    assertSame(await runDecode(engine, forbidding(true)), clean);
+  },
+};
+
+const seen: Step = {
+  name: 'decode: NaN in what is allowed, and infinite keys, are seen where the reference sees them',
+  run: async ({ engine }) => {
+    const one = makeCase(
+      { q: [1, 3, 8], k: [1, 300, 8], v: [1, 300, 12] },
+      { causal: 'lower-right' },
+      generator(52),
+    );
+    const { q, k, v } = one.problem;
+    (q.tensor.data as Float32Array).fill(1, 0, 8);
+    (v.tensor.data as Float32Array)[299 * 12 + 7] = Number.NaN;
+    (k.tensor.data as Float32Array)[298 * 8] = Number.POSITIVE_INFINITY;
+    const got = await runDecode(engine, one);
+    const exact = attentionReference(one.problem);
+    for (const name of ['output', 'logSumExp'] as const) {
+      assert.deepEqual(
+        Array.from(got[name], Number.isFinite),
+        Array.from(exact[name], Number.isFinite),
+        name,
+      );
+    }
+  },
+};
+
+const sameBits: Step = {
+  name: 'decode: the same bits for 1, 2 and 3 threads',
+  run: async ({ engine, make }) => {
+    const cases = [4, 5, 900].map((Lk, n) =>
+      makeCase({ q: [4, 4, n + 1, 64], k: [4, 2, 700 + Lk, 64], v: [4, 2, 700 + Lk, 64] }, {}, generator(53)),
+    );
+    const one: Results[] = [];
+    for (const x of cases) one.push(await runDecode(engine, x));
+    for (const threads of [2, 3]) {
+      const more = await make(threads);
+      for (const [n, x] of cases.entries())
+        assertSame(await runDecode(more, x), one[n], `${threads} threads`);
+      await more.dispose();
+    }
+  },
+};
+
+export const decodeSteps: Step[] = [...decodeCalls, noTrace, seen, sameBits];
