@@ -23,6 +23,18 @@ export {
   type KeyValueCache,
   type KeyValueCacheOptions,
 } from './map/key-value-cache.js';
+export type { ByteSource, RandomAccess } from './map/random-access.js';
+export {
+  createTrace,
+  openTrace,
+  saveTrace,
+  type TokenText,
+  Trace,
+  TraceEntry,
+  type TraceInput,
+  type TraceOptions,
+  type TraceValues,
+} from './map/trace.js';
 export type { DType, TypedArrayOf } from './tensor/dtype.js';
 export * from './tensor/errors.js';
 export type { HostTensor, TensorLike } from './tensor/host.js';

@@ -1,6 +1,8 @@
 // fovea translate: sentences in, translations out in order, and under each where the model looked.
 import { createEngine } from '../engine/engine.js';
 import { alignWords, crossWeights, drawHeatMap, harmless, type WordAlignment } from '../inspect/index.js';
+import { saveTrace } from '../map/trace.js';
+import { writeAtomically } from '../models/node-files.js';
 import { loadTranslator, type Translation, type Translator } from '../tasks/translate.js';
 import { FileFormatError } from '../tensor/errors.js';
 import { cleanSentence } from '../text/index.js';
@@ -18,6 +20,7 @@ export interface TranslateVerbOptions {
   head?: number;
   attention?: boolean;
   threads?: number;
+  trace?: string;
 }
 
 /** Runs the verb. */
@@ -31,6 +34,8 @@ export async function runTranslate(sentences: string[], options: TranslateVerbOp
     );
   if (sentences.length === 0 && options.file === undefined && process.stdin.isTTY)
     throw new UsageError('translate: no sentence given (fovea translate --help shows how)');
+  if (options.trace !== undefined && sentences.length !== 1)
+    throw new UsageError('translate: --trace takes one sentence, given on the command line');
   const folder = await findModel(options.model);
   const engine = await createEngine({ threads: options.threads });
   try {
@@ -64,9 +69,19 @@ async function translateSentences(
       const gap = options.json || options.attention === false || done === 0 ? '' : '\n';
       await progress.aside(() => print(gap + text));
       progress.update(++done);
+      if (options.trace !== undefined) await writeTrace(translation, options.trace);
     }
   } finally {
     progress.stop();
+  }
+}
+
+async function writeTrace(translation: Translation, path: string): Promise<void> {
+  const trace = await translation.trace();
+  try {
+    await writeAtomically(path, await saveTrace(trace));
+  } finally {
+    trace.dispose();
   }
 }
 

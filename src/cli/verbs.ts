@@ -26,6 +26,7 @@ export function translateVerb(): Command {
     )
     .option('--attention', 'draw attention also for sentences from a file or standard input')
     .option('--no-attention', 'translations alone')
+    .option('--trace <path>', "write all attention of one sentence's translation to a trace file")
     .addOption(threadsOption())
     .addHelpText('after', TRANSLATE_EXAMPLES)
     .action(async (sentences: string[], options: TranslateVerbOptions) => {
@@ -41,6 +42,7 @@ From --file or standard input come translations alone, line for line; a blank li
 Examples:
   $ fovea translate "Who is taking responsibility for the loss?"
   $ fovea translate "Good morning." "How are you?" --layer 3 --head 0
+  $ fovea translate "It is raining." --trace rain.safetensors
   $ fovea translate --file english.txt > french.txt
   $ echo "It is raining." | fovea translate --json`;
 

@@ -1,6 +1,6 @@
 // config.json of a model folder: what the model is. Read from anywhere, so every field is checked.
 import { FileFormatError } from '../tensor/errors.js';
-import { Fields } from './fields.js';
+import { Fields } from '../tensor/fields.js';
 
 export const MODEL_FORMAT = 'fovea-model';
 export const MODEL_VERSION = 1;

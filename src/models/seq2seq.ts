@@ -1,7 +1,7 @@
 // The encoder–decoder transformer of "Attention Is All You Need", pre-norm with final norms. One table embeds source
 // and target and makes the logits; embeddings are scaled by √width; positions are sinusoidal. Parameters are named as
 // in torch.nn.Transformer, the table is `embedding.weight`. All input is packed: sentences one below the other.
-import { type AttentionRecord, crossEntropy, discard, dropout, linear, logSoftmax } from '../autograd/ops.js';
+import { crossEntropy, discard, dropout, linear, logSoftmax } from '../autograd/ops.js';
 import type { Tape } from '../autograd/tape.js';
 import { sumAll } from '../engine/ops/loss.js';
 import type { Engine, Tensor } from '../engine/types.js';
@@ -9,6 +9,7 @@ import { Decoder } from '../nn/decoder.js';
 import { DecodingState } from '../nn/decoding.js';
 import { Embedding, SinusoidalPositions } from '../nn/embedding.js';
 import { Encoder } from '../nn/encoder.js';
+import type { AttentionObserver } from '../nn/feed-forward.js';
 import { normal, xavierUniform } from '../nn/init.js';
 import { Module } from '../nn/module.js';
 import { type PackedSequences, packedPositions, packSequences } from '../nn/packed.js';
@@ -103,15 +104,16 @@ export class Seq2Seq extends Module {
   forward(
     tape: Tape | null,
     batch: Pick<PackedBatch, 'source' | 'sourceOffsets' | 'targetIn' | 'targetOffsets'>,
-    onAttention?: (name: string, record: AttentionRecord) => void,
+    onAttention?: AttentionObserver,
   ): Tensor {
     const source = packSequences(this.engine, lengthsOf(batch.sourceOffsets));
     const target = packSequences(this.engine, lengthsOf(batch.targetOffsets));
     const embedded = this.#embedSequences(tape, batch.source, source);
-    const memory = this.encoder.forward(tape, embedded, { packed: source });
+    const within = (side: string) => onAttention && prefixed(side, onAttention);
+    const memory = this.encoder.forward(tape, embedded, { packed: source, onAttention: within('encoder') });
     const x = this.#embedSequences(tape, batch.targetIn, target);
-    const options = { packed: { target, memory: source }, causal: true, onAttention };
-    const y = this.decoder.forward(tape, x, memory, options);
+    const options = { packed: { target, memory: source }, causal: true };
+    const y = this.decoder.forward(tape, x, memory, { ...options, onAttention: within('decoder') });
     discard(tape, embedded, memory, x);
     const logits = linear(tape, y, this.embedding.weight);
     discard(tape, y);
@@ -161,21 +163,14 @@ export class Seq2Seq extends Module {
    * predicts targetIds[t].
    */
   async crossAttention(sourceIds: ArrayLike<number>, targetIds: ArrayLike<number>): Promise<CrossAttention> {
-    const { heads, decoderLayers: layers, start } = this.config;
+    const { heads, decoderLayers: layers } = this.config;
     const [S, T] = [sourceIds.length, targetIds.length];
     const weights = new Float32Array(layers * heads * T * S);
     const result = { layers, heads, targetLength: T, sourceLength: S, weights };
     if (T === 0 || S === 0) return result;
-    const targetIn = Int32Array.from({ length: T }, (_, i) => (i === 0 ? start : targetIds[i - 1]));
-    const batch = {
-      source: Int32Array.from(sourceIds),
-      sourceOffsets: Int32Array.of(0, S),
-      targetIn,
-      targetOffsets: Int32Array.of(0, T),
-    };
     const tiles = this.engine.scope(() => {
       const tiles: Tensor[] = [];
-      this.forward(null, batch, (name, record) => {
+      this.readPair(sourceIds, targetIds, (name, record) => {
         if (!name.endsWith('multihead_attn')) return;
         for (let head = 0; head < heads; head++) tiles.push(record.weights(0, head, [0, T], [0, S]));
       });
@@ -191,6 +186,19 @@ export class Seq2Seq extends Module {
       for (const tile of tiles) tile.dispose();
     }
     return result;
+  }
+
+  /** Reads a source while it says `targetIds` (without start mark), for the attention on the way. Within a scope. @internal */
+  readPair(sourceIds: ArrayLike<number>, targetIds: ArrayLike<number>, onAttention: AttentionObserver): void {
+    const { start } = this.config;
+    const targetIn = Int32Array.from(targetIds, (_, i) => (i === 0 ? start : targetIds[i - 1]));
+    const batch = {
+      source: Int32Array.from(sourceIds),
+      sourceOffsets: Int32Array.of(0, sourceIds.length),
+      targetIn,
+      targetOffsets: Int32Array.of(0, targetIn.length),
+    };
+    this.forward(null, batch, onAttention);
   }
 
   override dispose(): void {
@@ -252,6 +260,10 @@ export class Seq2SeqDecoding {
   dispose(): void {
     this.#state.dispose();
   }
+}
+
+function prefixed(side: string, observer: AttentionObserver): AttentionObserver {
+  return (name, record) => observer(`${side}.${name}`, record);
 }
 
 function lengthsOf(offsets: Int32Array): number[] {

@@ -1,7 +1,7 @@
 // The configuration file of `fovea train`: read, checked field by field, completed with defaults.
 import { type Architecture, readArchitecture } from '../models/config.js';
-import { Fields } from '../models/fields.js';
 import { FileFormatError, OptionError } from '../tensor/errors.js';
+import { Fields } from '../tensor/fields.js';
 import type { AveragingOptions, ScheduleOptions } from '../train/index.js';
 
 export const TRAIN_FORMAT = 'fovea-train';

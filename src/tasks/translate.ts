@@ -3,8 +3,10 @@
 import { openFolder } from '#folder';
 import { defaultEngine } from '../engine/engine.js';
 import type { Engine } from '../engine/types.js';
+import { createTrace, type Trace } from '../map/trace.js';
 import { type FileReader, type LoadedModel, loadModel } from '../models/files.js';
 import type { CrossAttention } from '../models/seq2seq.js';
+import { traceSeq2Seq } from '../models/trace.js';
 import { LimitError, OptionError } from '../tensor/errors.js';
 import { cleanSentence, type Encoding, UNKNOWN } from '../text/index.js';
 import { beamSearch, checkBeam } from './beam.js';
@@ -39,6 +41,10 @@ export interface Translation {
   /** Cross-attention in every layer and head: weights of row t led to target token t, the last row to the end mark;
    * columns are source tokens and, last, their end mark. Computed at the first call; not after `dispose()`. */
   attention(): Promise<CrossAttention>;
+  /** All attention of encoder and decoder by name, with the tokens it stands on: texts `source` (end mark last),
+   * `target` (start mark first: a query's own token) and `output` (end mark last: the token it led to). A new trace
+   * at each call, which the caller disposes; not after the translator's `dispose()`. */
+  trace(): Promise<Trace>;
 }
 
 /** Loads a translation model from its folder: under Node a path, in a browser an address, or a function that gives
@@ -185,7 +191,29 @@ export class Translator {
         attention ??= model.crossAttention(sourceIds, [...ids, config.end]);
         return attention;
       },
+      trace: () => this.trace(source, sourceIds, ids),
     };
+  }
+
+  private async trace(source: Encoding, sourceIds: Int32Array, ids: number[]): Promise<Trace> {
+    const { model, tokenizer, config } = this.loaded;
+    const { start, end } = config;
+    const [mark] = tokenizer.describe([end]).tokens;
+    const last = source.text.length;
+    const texts = {
+      source: {
+        ...source,
+        tokens: [...source.tokens, mark],
+        offsets: [...source.offsets, [last, last] as const],
+        words: [...source.words, -1],
+      },
+      target: tokenizer.describe([start, ...ids]),
+      output: tokenizer.describe([...ids, end]),
+    };
+    const entries = await traceSeq2Seq(model, sourceIds, [...ids, end]);
+    const { task = 'seq2seq', source: from, target: to } = config;
+    const languages = from && to ? `, ${from} to ${to}` : '';
+    return createTrace({ model: `${task}${languages}`, texts, entries }, { engine: model.engine });
   }
 
   /** Frees the model's memory. The engine stays. */

@@ -28,13 +28,14 @@ export interface SafetensorsFile {
   readonly metadata: Map<string, string>;
 }
 
-interface Entry {
-  name: string;
-  dtype: DType;
-  shape: number[];
-  size: number;
-  begin: number;
-  end: number;
+/** A tensor as the header tells of it; `begin` and `end` count from the first tensor's byte. @internal */
+export interface SafetensorsEntry {
+  readonly name: string;
+  readonly dtype: DType;
+  readonly shape: readonly number[];
+  readonly size: number;
+  readonly begin: number;
+  readonly end: number;
 }
 
 /**
@@ -42,11 +43,24 @@ interface Entry {
  * Throws FileFormatError naming the tensor, what was expected and what the file says.
  */
 export function parseSafetensors(bytes: Uint8Array): SafetensorsFile {
-  const { header, start } = readHeader(bytes);
-  const available = bytes.length - start;
+  const length = readHeaderLength(bytes.subarray(0, 8), bytes.length);
+  const start = 8 + length;
+  const { entries, metadata } = readSafetensorsHeader(bytes.slice(8, start), bytes.length - start);
+  const tensors = new Map<string, HostTensor>();
+  for (const { name, dtype, shape, size, begin } of entries) {
+    tensors.set(name, { dtype, shape, data: littleEndian(bytes, start + begin, dtype, size) });
+  }
+  return { tensors, metadata };
+}
+
+/** What the header's JSON says of a file with `available` bytes of tensor data, checked, in the data's order. @internal */
+export function readSafetensorsHeader(
+  json: Uint8Array,
+  available: number,
+): { entries: SafetensorsEntry[]; metadata: Map<string, string> } {
   const metadata = new Map<string, string>();
-  const entries: Entry[] = [];
-  for (const [name, value] of Object.entries(header)) {
+  const entries: SafetensorsEntry[] = [];
+  for (const [name, value] of Object.entries(parseHeader(json))) {
     if (name === '__metadata__') readMetadata(value, metadata);
     else entries.push(readEntry(name, value, available));
   }
@@ -58,11 +72,7 @@ export function parseSafetensors(bytes: Uint8Array): SafetensorsFile {
     expected = end;
   }
   if (expected !== available) fail(`expected ${expected} bytes of tensor data, got ${available}`);
-  const tensors = new Map<string, HostTensor>();
-  for (const { name, dtype, shape, size, begin } of entries) {
-    tensors.set(name, { dtype, shape, data: littleEndian(bytes, start + begin, dtype, size) });
-  }
-  return { tensors, metadata };
+  return { entries, metadata };
 }
 
 function fail(message: string, cause?: unknown): never {
@@ -73,24 +83,29 @@ function quote(name: string): string {
   return JSON.stringify(name.length > 100 ? `${name.slice(0, 100)}…` : name);
 }
 
-function readHeader(bytes: Uint8Array): { header: object; start: number } {
-  if (bytes.length < 8) fail(`expected 8 bytes of header length, got a file of ${bytes.length} bytes`);
-  const view = new DataView(bytes.buffer, bytes.byteOffset, 8);
+/** Bytes of JSON that the first eight of a file of `size` bytes announce. @internal */
+export function readHeaderLength(first: Uint8Array, size: number): number {
+  if (first.length < 8) fail(`expected 8 bytes of header length, got a file of ${size} bytes`);
+  const view = new DataView(first.buffer, first.byteOffset, 8);
   const length = view.getUint32(4, true) * 2 ** 32 + view.getUint32(0, true);
   if (length > MAX_HEADER) fail(`expected a header of at most ${MAX_HEADER} bytes, got ${length}`);
-  if (length > bytes.length - 8)
-    fail(`header of ${length} bytes goes beyond the file of ${bytes.length} bytes`);
+  if (length > size - 8) fail(`header of ${length} bytes goes beyond the file of ${size} bytes`);
+  return length;
+}
+
+function parseHeader(json: Uint8Array): object {
   let header: unknown;
   try {
-    header = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes.slice(8, 8 + length)));
+    header = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(json));
   } catch (error) {
     fail(`header is not valid JSON: ${(error as Error).message}`, error);
   }
   if (!isRecord(header)) fail(`expected the header to be a JSON object, got ${describe(header)}`);
-  return { header, start: 8 + length };
+  return header;
 }
 
-function isRecord(value: unknown): value is Record<string, unknown> {
+/** @internal */
+export function isRecord(value: unknown): value is Record<string, unknown> {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
@@ -102,7 +117,7 @@ function readMetadata(value: unknown, into: Map<string, string>): void {
   }
 }
 
-function readEntry(name: string, value: unknown, available: number): Entry {
+function readEntry(name: string, value: unknown, available: number): SafetensorsEntry {
   const what = `tensor ${quote(name)}`;
   if (!isRecord(value)) fail(`${what}: expected an object, got ${describe(value)}`);
   const { dtype: code, shape, data_offsets: offsets } = value;

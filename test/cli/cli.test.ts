@@ -1,10 +1,11 @@
 // The command line, driven as a process.
 import { type ChildProcess, spawn } from 'node:child_process';
-import { cp, mkdtemp, open, readFile, rm, truncate, writeFile } from 'node:fs/promises';
+import { cp, mkdtemp, open, readdir, readFile, rm, truncate, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
+import { openTrace } from '../../dist/index.js';
 import { FRENCH, makeTinyModel, SENTENCES } from '../helpers/tiny-model.js';
 
 // A process a check: slow on a busy machine.
@@ -273,6 +274,36 @@ describe('translate', () => {
     await new Promise((resolve) => child.stdout!.once('data', resolve));
     child.kill('SIGINT');
     expect(await done).toMatchObject({ code: 130 });
+  });
+});
+
+describe('translate --trace', () => {
+  test('writes all attention of one sentence, whole or not at all, and prints what it does without', async () => {
+    const path = join(scratch, 'one.safetensors');
+    const plain = await fovea(['translate', '--model', model, SENTENCES[0]]);
+    const traced = await fovea(['translate', '--model', model, SENTENCES[0], '--trace', path]);
+    expect(traced).toEqual({ ...plain, code: 0, err: '' });
+    const trace = await openTrace(path);
+    expect(trace.texts.source.text).toBe(SENTENCES[0]);
+    expect(trace.texts.output.text).toBe(FRENCH[0]);
+    expect(trace.entries).toHaveLength(6);
+    const [H, Lq, Lk] = trace.entries[3].shape;
+    expect((await (await trace.entries[3].map()).toTensor()).shape).toEqual([1, H, Lq, Lk]);
+    trace.dispose();
+    expect((await readdir(scratch)).filter((name) => name.startsWith('one'))).toEqual(['one.safetensors']);
+  });
+
+  test('several sentences, none, and a place that is not there', async () => {
+    const path = join(scratch, 'none.safetensors');
+    const usage = /--trace takes one sentence, given on the command line/;
+    const verb = ['translate', '--model', model, '--trace', path];
+    await expectFailure(fovea([...verb, 'I see.', 'You see.']), 2, usage);
+    await expectFailure(fovea(verb, 'I see.'), 2, usage);
+    const away = join(scratch, 'not', 'there.safetensors');
+    const { code, err } = await fovea(['translate', '--model', model, 'I see.', '--trace', away]);
+    expect(code).toBe(1);
+    expect(err).toContain(`${away}: no such file or folder`);
+    expect((await readdir(scratch)).filter((name) => name.startsWith('none'))).toEqual([]);
   });
 });
 

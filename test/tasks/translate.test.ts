@@ -2,7 +2,8 @@ import { rm } from 'node:fs/promises';
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import { createEngine } from '../../dist/engine/engine.js';
 import { EngineTensor } from '../../dist/engine/tensor.js';
-import { alignWords, crossWeights } from '../../dist/inspect/index.js';
+import { openTrace, saveTrace } from '../../dist/index.js';
+import { alignWords, crossWeights, valueWeightedNorms } from '../../dist/inspect/index.js';
 import { evaluate } from '../../dist/tasks/evaluate.js';
 import { decodeGreedy } from '../../dist/tasks/greedy.js';
 import { loadTranslator, type Translator } from '../../dist/tasks/translate.js';
@@ -146,6 +147,132 @@ describe('translate', () => {
     await (await other.translate('I see.')).attention();
     other.dispose();
     expect(engine.memory.tensors).toBe(before);
+  });
+});
+
+describe('trace', () => {
+  test('its cross-attention is that of attention() (± 1e-6), in memory and from a file', async () => {
+    const translation = await translator.translate(SENTENCES[2], { maximumLength: 9 });
+    const { heads, targetLength, sourceLength, weights } = await translation.attention();
+    const own = await translation.trace();
+    const opened = await openTrace(await saveTrace(own), { engine });
+    for (const trace of [own, opened]) {
+      for (const layer of [0, 1]) {
+        const entry = trace.entries.find(({ name }) => name === `decoder.${layer}.crossAttention`)!;
+        expect(entry.shape).toEqual([heads, targetLength, sourceLength]);
+        const { data } = await (await entry.map()).toTensor();
+        const truth = weights.subarray(layer * data.length, (layer + 1) * data.length);
+        const worst = truth.reduce((most, w, i) => Math.max(most, Math.abs(w - data[i])), 0);
+        expect(worst).toBeLessThan(1e-6);
+      }
+      trace.dispose();
+    }
+  });
+
+  test('every attention is there by name; rows sum to 1, and the decoder sees no later token', async () => {
+    const trace = await (await translator.translate(SENTENCES[0])).trace();
+    expect(trace.entries.map(({ name }) => name)).toEqual([
+      'encoder.0.selfAttention',
+      'encoder.1.selfAttention',
+      'decoder.0.selfAttention',
+      'decoder.0.crossAttention',
+      'decoder.1.selfAttention',
+      'decoder.1.crossAttention',
+    ]);
+    expect(trace.model).toBe('translation, English to French');
+    for (const entry of trace.entries) {
+      const [H, Lq, Lk] = entry.shape;
+      expect([trace.texts[entry.queries!].tokens.length, trace.texts[entry.keys!].tokens.length]).toEqual([
+        Lq,
+        Lk,
+      ]);
+      const map = await entry.map();
+      for (let head = 0; head < H; head++) {
+        for (let query = 0; query < Lq; query++) {
+          const row = await map.row({ head, query });
+          expect(Math.abs(row.reduce((a, b) => a + b, 0) - 1)).toBeLessThan(1e-5);
+          if (entry.name.startsWith('decoder') && entry.name.endsWith('selfAttention'))
+            expect(row.subarray(query + 1).every((w) => w === 0)).toBe(true);
+        }
+      }
+    }
+    trace.dispose();
+  });
+
+  test('texts hold the tokens, marks and words; queries of the decoder lead to the next token', async () => {
+    const translation = await translator.translate(SENTENCES[0]);
+    const trace = await translation.trace();
+    const { source, target, output } = trace.texts;
+    expect(source.text).toBe(SENTENCES[0]);
+    expect(source.tokens).toEqual([...translation.source.tokens, '</s>']);
+    expect(source.words.at(-1)).toBe(-1);
+    expect(target.text).toBe(translation.text);
+    expect(target.tokens).toEqual(['<s>', ...translation.target.tokens]);
+    expect(output.tokens).toEqual([...translation.target.tokens, '</s>']);
+    expect(output.words).toEqual([...translation.target.words, -1]);
+    const { queries, keys, predicts } = trace.entries[3];
+    expect({ queries, keys, predicts }).toEqual({ queries: 'target', keys: 'source', predicts: 'output' });
+    trace.dispose();
+  });
+
+  test('values and projection: summed value vectors of a row are the layer’s output without bias (± 1e-4)', async () => {
+    const translation = await translator.translate(SENTENCES[1]);
+    const trace = await translation.trace();
+    const { model, config } = translator.loaded;
+    const outputs = new Map<string, Float32Array>();
+    const { outProjection } = model.encoder.layers[1].selfAttention;
+    const spy = vi.spyOn(outProjection, 'forward');
+    const ids = Int32Array.of(...translation.source.ids, config.end);
+    const results: Promise<unknown>[] = [];
+    spy.mockImplementationOnce((tape, x) => {
+      const y = Object.getPrototypeOf(outProjection).forward.call(outProjection, tape, x);
+      results.push(y.read().then((data: Float32Array) => outputs.set('y', data)));
+      return y;
+    });
+    engine.scope(() => {
+      model.forward(null, {
+        source: ids,
+        sourceOffsets: Int32Array.of(0, ids.length),
+        targetIn: Int32Array.of(config.start),
+        targetOffsets: Int32Array.of(0, 1),
+      });
+    });
+    await Promise.all(results);
+    spy.mockRestore();
+    const bias = (await outProjection.bias!.value.read()) as Float32Array;
+    const entry = trace.entries[1];
+    const { v, projection } = (await entry.values())!;
+    const map = await entry.map();
+    const [H, , Lk] = entry.shape;
+    const [E, Dv] = [config.width, v.shape[2]];
+    const rows = await Promise.all(Array.from({ length: H }, (_, head) => map.row({ head, query: 2 })));
+    for (let e = 0; e < E; e++) {
+      let sum = bias[e];
+      for (let h = 0; h < H; h++)
+        for (let j = 0; j < Lk; j++)
+          for (let d = 0; d < Dv; d++)
+            sum +=
+              rows[h][j] *
+              Number(v.data[(h * Lk + j) * Dv + d]) *
+              Number(projection.data[e * E + h * Dv + d]);
+      expect(Math.abs(sum - outputs.get('y')![2 * E + e])).toBeLessThan(1e-4);
+    }
+    const norms = await valueWeightedNorms(map, { v, projection });
+    expect(norms.shape).toEqual([Lk, Lk]);
+    trace.dispose();
+  });
+
+  test('traces leave nothing in the engine, read or failed', async () => {
+    const translation = await translator.translate(SENTENCES[0]);
+    const { tensors, inUse } = engine.memory;
+    for (let i = 0; i < 3; i++) {
+      const trace = await translation.trace();
+      await (await trace.entries[2].map()).row({ head: 0, query: 1 });
+      trace.dispose();
+    }
+    vi.spyOn(EngineTensor.prototype, 'read').mockRejectedValueOnce(new Error('lost'));
+    await expect(translation.trace()).rejects.toThrow('lost');
+    expect({ tensors: engine.memory.tensors, inUse: engine.memory.inUse }).toEqual({ tensors, inUse });
   });
 });
 

@@ -1,5 +1,5 @@
 // Fields of a JSON object from outside, read one by one: each is checked, errors name its full path and what came.
-import { describe } from '../tensor/host.js';
+import { describe } from './host.js';
 
 const show = (value: unknown) => (value === undefined ? 'nothing' : describe(value));
 
