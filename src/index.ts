@@ -9,7 +9,13 @@ export {
   type AttentionOutput,
   attention,
 } from './map/attention.js';
-export { AttentionMap, type RowPlace, type TilePlace, type TopKeys } from './map/attention-map.js';
+export {
+  AttentionMap,
+  type ReadingPlace,
+  type RowPlace,
+  type TilePlace,
+  type TopKeys,
+} from './map/attention-map.js';
 export {
   type AttentionBackwardInputs,
   type AttentionGradients,
@@ -23,6 +29,9 @@ export {
   type KeyValueCache,
   type KeyValueCacheOptions,
 } from './map/key-value-cache.js';
+export { type AttentionMapOptions, attentionMap } from './map/map-of.js';
+export type { PooledWeights, PoolPlace } from './map/pooling.js';
+export type { Watch } from './map/progress.js';
 export type { ByteSource, RandomAccess } from './map/random-access.js';
 export {
   createTrace,

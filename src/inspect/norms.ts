@@ -1,7 +1,7 @@
 // Value-weighted attention (Kobayashi et al. 2020, "Attention is Not Only a Weight"): the size of what each key in
 // truth adds to a query's output, ‖α·v·W‖, instead of the weight α alone.
 import type { AttentionMap } from '../map/attention-map.js';
-import type { Range } from '../map/weights.js';
+import type { Range } from '../map/parts.js';
 import { OptionError, ShapeError } from '../tensor/errors.js';
 import {
   describe,

@@ -11,7 +11,8 @@ import { describe, fromFloats, type HostTensor, heldAs, type TensorLike } from '
 import { AttentionMap } from './attention-map.js';
 import { unservedReason } from './call.js';
 import { runForward } from './forward.js';
-import { KernelWeights, ReferenceWeights } from './weights.js';
+import { ReferenceWeights } from './reference-weights.js';
+import { KernelWeights } from './weights.js';
 
 /** What an attention call may be told beside the operator's own options. */
 export interface AttentionCallOptions extends AttentionOptions {
@@ -102,7 +103,7 @@ async function forwardOnEngine(engine: Engine, problem: AttentionProblem): Promi
 function forwardByReference(problem: AttentionProblem): AttentionOutput {
   const { output, logSumExp, rowMax, rowSum } = attentionReference(problem);
   const statistics: RowStatistics = { rowMax, rowSum, layout: problem.layout };
-  const map = new AttentionMap(problem, new ReferenceWeights(problem));
+  const map = new AttentionMap(problem, new ReferenceWeights(problem, statistics));
   return resultOf(problem, output, new Float32Array(logSumExp), statistics, map, 'reference');
 }
 

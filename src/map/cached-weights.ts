@@ -2,47 +2,44 @@
 import type { AttentionProblem } from '../attention/problem.js';
 import type { RowStatistics } from '../attention/statistics.js';
 import type { KeyValueStore } from '../engine/key-value-store.js';
-import { attentionWeights, type Operand } from '../engine/ops/attention.js';
+import type { Operand } from '../engine/ops/attention.js';
 import { EngineError } from '../tensor/errors.js';
-import { cachedCall, wholePiece } from './cached-call.js';
-import { uploadStatistics } from './call.js';
-import { type Range, retained, type WeightSource, weighing } from './weights.js';
+import type { KeyRows } from './call.js';
+import type { Range } from './parts.js';
+import { KernelWeights } from './weights.js';
+
+const NOTHING = { rowMax: new Float32Array(0), rowSum: new Float32Array(0) };
 
 /** Frees a retained copy of the keys whose map was forgotten. */
 const forgotten = new FinalizationRegistry((keys: Operand) => keys.tensor.dispose());
 
 /** Each question brings in the queries and options again, and leaves nothing in the engine. */
-export class CachedWeights implements WeightSource {
-  statistics: RowStatistics | undefined;
-  private problem: AttentionProblem;
+export class CachedWeights extends KernelWeights {
   private readonly moves: number;
   /** A copy of the keys as they were. */
-  private keys: Operand | undefined;
+  private copied: Operand | undefined;
 
+  /** Its statistics are set once they are computed. */
   constructor(
     private readonly store: KeyValueStore,
     problem: AttentionProblem,
   ) {
-    this.problem = weighing(problem);
+    super(store.engine, problem, NOTHING);
     this.moves = store.moves;
   }
 
-  async tile(batch: number, head: number, queries: Range, keys: Range): Promise<Float32Array> {
-    // Nothing is issued in the caller's own turn, where an engine's scope may be open.
-    await undefined;
-    const { problem: p, statistics } = this;
-    const k = this.keys ?? this.cachedKeys();
-    const { engine } = this.store;
-    const tensor = engine.scope(() => {
-      const call = cachedCall(engine, p, { k, v: k });
-      const stats = uploadStatistics(engine, p, statistics!, wholePiece(p));
-      return attentionWeights(call, stats, batch, head, queries, keys);
-    });
-    try {
-      return (await tensor.read()) as Float32Array;
-    } finally {
-      tensor.dispose();
-    }
+  set statistics(statistics: RowStatistics) {
+    this.known = statistics;
+  }
+
+  protected override resides(): boolean {
+    return true;
+  }
+
+  protected override keys(batch: number, own: number, [from]: Range): KeyRows {
+    const all = this.copied ?? this.cachedKeys();
+    const k = { ...all, offset: all.offset + batch * all.batch + own * all.head + from * all.row };
+    return { k, v: k };
   }
 
   /** Throws EngineError where the rows are no longer what the call saw. */
@@ -53,19 +50,19 @@ export class CachedWeights implements WeightSource {
     throw new EngineError(`attention map: its cache was ${what}; retain() before that copies the keys`);
   }
 
-  retain(): void {
-    this.problem = retained(this.problem);
-    if (this.keys) return;
+  override retain(): void {
+    super.retain();
+    if (this.copied) return;
     this.cachedKeys();
     const keys = this.store.copyKeys();
     this.store.engine.keep(keys.tensor);
     forgotten.register(this, keys, this);
-    this.keys = keys;
+    this.copied = keys;
   }
 
-  dispose(): void {
+  override dispose(): void {
     forgotten.unregister(this);
-    this.keys?.tensor.dispose();
-    this.keys = undefined;
+    this.copied?.tensor.dispose();
+    this.copied = undefined;
   }
 }

@@ -43,7 +43,7 @@ function cellBytes(p: AttentionProblem, pass: Pass, [nb, nh, rows, keys]: readon
 }
 
 /** Splits [0, n) evenly into ranges of at most `most`, rounded up to multiples of `unit`. */
-function split(n: number, most: number, unit = 1): Range[] {
+export function split(n: number, most: number, unit = 1): Range[] {
   const count = Math.max(1, Math.ceil(n / Math.max(unit, most)));
   const step = Math.max(unit, Math.ceil(n / count / unit) * unit);
   const ranges: Range[] = [];
@@ -166,27 +166,4 @@ function attended(
   if (p.causal) high = Math.min(high, last + 1);
   const some = keys.filter(([from, to]) => from < high && to > low);
   return some.length > 0 ? some : keys.slice(0, 1);
-}
-
-/** Cells of one piece of a tile, which is read into memory of its own before it joins the tile. */
-const TILE_CELLS = 2 ** 18;
-const TILE_KEYS = 4096;
-
-/** Cuts a tile of weights into pieces of bounded size; those of the same keys follow each other. */
-export function* tiles(
-  p: AttentionProblem,
-  queries: Range,
-  keys: Range,
-): Generator<{ rows: Range; keys: Range }> {
-  const shift = ([from, to]: Range, by: number): Range => [from + by, to + by];
-  const half = budget.bytes / 2;
-  const { row, key } = widths(p, 'forward');
-  for (const own of split(keys[1] - keys[0], Math.min(TILE_KEYS, rounded(half / key)), BLOCK)) {
-    const span = own[1] - own[0];
-    const bytes = row + 4 * span + cellBytes(p, 'forward', [1, 1, 1, span]);
-    const most = rounded(Math.min(half / bytes, TILE_CELLS / span));
-    for (const rows of split(queries[1] - queries[0], most, BLOCK)) {
-      yield { rows: shift(rows, queries[0]), keys: shift(own, keys[0]) };
-    }
-  }
 }

@@ -1,116 +1,356 @@
-// Where a map's weights come from: the kernels, or the float64 reference. Both recompute any tile on demand.
-import { type AttentionProblem, type CellTensor, keyHead, type Operand } from '../attention/problem.js';
-import { weightsReference } from '../attention/reference.js';
-import type { RowStatistics } from '../attention/statistics.js';
-import { attentionWeights } from '../engine/ops/attention.js';
-import type { Engine } from '../engine/types.js';
-import type { HostTensor } from '../tensor/host.js';
-import { copyTensor } from '../tensor/safetensors.js';
-import { download } from './boxes.js';
-import { KeyHolder, uploadPiece, uploadStatistics } from './call.js';
+// Weights from the kernels. A question is cut into parts of some rows and keys, each bounded in work and in what it takes
+// in the engine; keys of a head stay there between questions where they fit. How it is cut follows from shapes alone.
+import { type AttentionProblem, type CellTensor, keyHead } from '../attention/problem.js';
+import type { AttentionCall, AttentionStatistics, Cells } from '../engine/ops/attention.js';
+import {
+  attentionCells,
+  attentionDiagonal,
+  attentionMoments,
+  attentionPool,
+  attentionStatistics,
+} from '../engine/ops/attention-readings.js';
+import type { Engine, Tensor } from '../engine/types.js';
+import { type Box, download, upload } from './boxes.js';
+import { KeyHolder, type KeyRows, uploadPiece, uploadStatistics } from './call.js';
 import { floats, inScope } from './forward.js';
-import { type Range, tiles } from './parts.js';
+import { type Known, learn, missingOf, sinkWeights, statisticAt } from './known.js';
+import { budget, split } from './parts.js';
+import { Progress } from './progress.js';
+import { forget, residentKeys, staysResident } from './resident.js';
+import { retained, weighing } from './retained.js';
+import { binRange, foldLanes, longestSlice, slicesOf } from './slices.js';
+import {
+  countOf,
+  type Moments,
+  type PoolWork,
+  queryAt,
+  type Range,
+  type Rows,
+  someOf,
+  type WeightSource,
+} from './weight-source.js';
 
-export type { Range };
+/** Multiplications of one part at most, about a tenth of a second: between parts a reading can be stopped. */
+const WORK = 2 ** 32;
+/** Rows are cut at multiples of the kernels' chunks. */
+const CHUNK = 64;
+const FAR = 2 ** 29;
 
-/** Computes tiles of weights. Indices are checked by the map. */
-export interface WeightSource {
-  /** Row-major [queries, keys] of one (batch, head). */
-  tile(batch: number, head: number, queries: Range, keys: Range): Promise<Float32Array>;
-  /** Copies the caller's arrays, so that they may change. */
-  retain(): void;
-  dispose(): void;
+/** A part of a question as it is computed: its call, its statistics, and which rows and keys these are. */
+interface Step {
+  readonly call: AttentionCall;
+  readonly statistics: AttentionStatistics;
+  /** Where its rows begin among those asked for. */
+  readonly from: number;
+  readonly rows: Rows;
+  readonly keys: Range;
 }
 
-/** A problem without what weights do not depend on: v and dropout. */
-export function weighing(p: AttentionProblem): AttentionProblem {
-  const nothing: HostTensor = { dtype: 'float32', shape: [0], data: new Float32Array(0) };
-  return { ...p, v: { ...p.v, tensor: nothing }, dropout: undefined };
+/** How a question is cut. */
+interface Cut {
+  readonly batch: number;
+  readonly head: number;
+  readonly rows: Rows;
+  readonly keys: Range;
+  /** Bytes of results per key of a chunk of 64 rows. */
+  readonly bytes: number;
+  /** Where rows may be cut; default: at multiples of 64. */
+  readonly ends?: Int32Array;
 }
 
-export function retained(p: AttentionProblem): AttentionProblem {
-  const rows = (operand: Operand): Operand => ({ ...operand, tensor: copyTensor(operand.tensor) });
-  const cells = (x?: CellTensor) => x && { ...x, tensor: copyTensor(x.tensor) };
-  return {
-    ...p,
-    q: rows(p.q),
-    k: rows(p.k),
-    mask: cells(p.mask),
-    bias: cells(p.bias),
-    alibi: p.alibi && { ...p.alibi, tensor: copyTensor(p.alibi.tensor) },
-    sinks: p.sinks && copyTensor(p.sinks),
-    keyLengths: p.keyLengths?.slice(),
-    packed: p.packed && { q: p.packed.q.slice(), k: p.packed.k.slice() },
-  };
-}
-
-/** Weights from the kernels. Each question brings in what it needs, and leaves nothing in the engine. */
 export class KernelWeights implements WeightSource {
-  private problem: AttentionProblem;
+  protected problem: AttentionProblem;
 
   constructor(
-    private readonly engine: Engine,
+    protected readonly engine: Engine,
     problem: AttentionProblem,
-    private readonly statistics: RowStatistics,
+    protected known: Known,
   ) {
     this.problem = weighing(problem);
   }
 
   async tile(batch: number, head: number, queries: Range, keys: Range): Promise<Float32Array> {
+    const width = keys[1] - keys[0];
+    const out = floats('weights', [queries[1] - queries[0], width]);
+    const bytes = 4 * Math.min(CHUNK, queries[1] - queries[0]);
+    await this.each({ batch, head, rows: queries, keys, bytes }, undefined, (step) => {
+      const { call, statistics, from } = step;
+      const dimensions = [
+        [call.Lq, width],
+        [call.Lk, 1],
+      ] as const;
+      const box = { starts: [from * width + step.keys[0] - keys[0]], dimensions };
+      return [download(attentionCells(call, statistics), out, box)];
+    });
+    return out;
+  }
+
+  async pool(work: PoolWork, progress: Progress): Promise<void> {
+    const { batch, head, rows, bins, keys, columns, most } = work;
+    const span = keys[1] - keys[0];
+    const ends = slicesOf(bins, longestSlice(span, columns));
+    // Sixteen slices of results at least fit at a time.
+    const cut = { batch, head, rows, keys, bytes: (16 * 32 * columns) / span, ends };
+    await this.each(cut, progress, (step) => {
+      const origin = step.keys[0] - keys[0];
+      const [first, last] = binRange([origin, origin + step.call.Lk], span, columns);
+      const own = ends.filter((end) => end >= step.from && end <= step.from + step.call.Lq);
+      const slices = this.engine.tensor(
+        own.map((end) => end - step.from),
+        [own.length],
+      );
+      const request = { slices, positions: this.positions(step.rows), origin, span, columns, first, most };
+      const made = attentionPool(step.call, step.statistics, { ...request, width: last - first });
+      const fold = (data: unknown) => foldLanes(data as Float32Array, own, bins, [first, last], work);
+      return [made.read().then(fold)];
+    });
+  }
+
+  async moments(batch: number, head: number, progress: Progress): Promise<Moments> {
+    const p = this.problem;
+    const rows = p.queryCounts[batch];
+    const sums = [0, 1, 2].map(() => new Float64Array(rows));
+    const own = this.origin(batch);
+    const keys = [0, this.keyCount(batch)] as const;
+    await this.each({ batch, head, rows: [0, rows], keys, bytes: 0 }, progress, (step) => {
+      const made = attentionMoments(step.call, step.statistics, own + step.from - step.keys[0]);
+      return [
+        made.read().then((data) => {
+          for (let t = 0; t < step.call.Lq; t++) {
+            const at = (t >> 3) * 24 + (t & 7);
+            for (let n = 0; n < 3; n++) sums[n][step.from + t] += data[at + 8 * n];
+          }
+        }),
+      ];
+    });
+    const beyond = Math.abs(p.diagonal[batch] - own);
+    const [entropy, distance] = [0, 1].map(() => new Float32Array(rows));
+    for (let i = 0; i < rows; i++) {
+      const sum = this.known.rowSum[statisticAt(p, batch, head, i)];
+      const [mass, surprise, far] = sums.map((x) => x[i]);
+      // −Σ (e/sum)·(score − rowMax − log sum)
+      entropy[i] = mass === 0 ? 0 : Math.max(0, (Math.log(sum) * mass - surprise) / sum);
+      distance[i] = mass === 0 ? 0 : far / mass + beyond;
+    }
+    return { entropy, distance };
+  }
+
+  async diagonal(batch: number, head: number, own: number, progress: Progress): Promise<Float32Array> {
+    const rows = this.problem.queryCounts[batch];
+    const out = new Float32Array(rows);
+    const keys = [0, this.keyCount(batch)] as const;
+    const bounded = Math.max(-FAR, Math.min(FAR, own));
+    await this.each({ batch, head, rows: [0, rows], keys, bytes: 0 }, progress, (step) => {
+      const { call, statistics, from } = step;
+      const made = attentionDiagonal(call, statistics, bounded + from - step.keys[0]);
+      return [
+        made.read().then((data) => {
+          // Each lies in one range of keys, and is 0 in the others.
+          for (let t = 0; t < call.Lq; t++) out[from + t] += data[t];
+        }),
+      ];
+    });
+    return out;
+  }
+
+  async sinkWeight(batch: number, head: number, progress: Progress): Promise<Float32Array> {
+    await undefined;
+    await this.learn(batch, head, [0, this.problem.queryCounts[batch]], progress);
+    return sinkWeights(this.known, this.problem, batch, head);
+  }
+
+  retain(): void {
+    this.problem = retained(this.problem);
+  }
+
+  dispose(): void {
+    forget(this.engine, this);
+  }
+
+  private keyCount(batch: number): number {
+    return this.problem.packed ? this.problem.keyCounts[batch] : this.problem.Lk;
+  }
+
+  /** The diagonal, within what the kernels count with. */
+  private origin(batch: number): number {
+    return Math.max(-FAR, Math.min(FAR, this.problem.diagonal[batch]));
+  }
+
+  /**
+   * Runs `issue` on every part of a question, in order. What it makes in the engine is freed after each. `bare` parts
+   * come without statistics.
+   */
+  private async each(
+    cut: Cut,
+    progress: Progress | undefined,
+    issue: (step: Step) => Promise<void>[],
+    bare = false,
+  ): Promise<void> {
     // Nothing is issued in the caller's own turn, where an engine's scope may be open.
     await undefined;
     const { engine, problem: p } = this;
-    const width = keys[1] - keys[0];
-    const out = floats('weights', [queries[1] - queries[0], width]);
+    const { batch, head, rows } = cut;
     const held = new KeyHolder(engine, p, false);
-    const keyHeadOf = keyHead(p, head);
-    const pair = {
-      batches: [batch, batch + 1],
-      heads: [head, head + 1],
-      keyHeads: [keyHeadOf, keyHeadOf + 1],
-    } as const;
+    const watch = progress ?? new Progress(1);
     try {
-      for (const { rows, keys: columns } of tiles(p, queries, keys)) {
-        const dense = [
-          [rows[1] - rows[0], width],
-          [columns[1] - columns[0], 1],
-        ] as const;
-        const box = { starts: [(rows[0] - queries[0]) * width + columns[0] - keys[0]], dimensions: dense };
-        await inScope(engine, () => {
-          const piece = { ...pair, rows, keys: columns };
-          const call = uploadPiece(engine, p, piece, held.of(piece), { sinks: false });
-          const stats = uploadStatistics(engine, p, this.statistics, piece);
-          return [download(attentionWeights(call, stats, 0, 0, [0, call.Lq], [0, call.Lk]), out, box)];
-        });
+      for (const keys of this.keyParts(cut)) {
+        for (const [from, to] of this.rowParts(cut, keys[1] - keys[0])) {
+          const some = someOf(rows, from, to);
+          await watch.next();
+          if (!bare) await this.learn(batch, head, some, watch);
+          await inScope(engine, () => {
+            const call = this.call(batch, head, some, keys, held);
+            const statistics = bare
+              ? { rowMax: call.q.tensor, rowSum: call.q.tensor }
+              : this.rowStatistics(cut, some);
+            return issue({ call, statistics, from, rows: some, keys });
+          });
+          progress?.advance((to - from) * (keys[1] - keys[0]));
+        }
       }
     } finally {
       held.dispose();
     }
-    return out;
   }
 
-  retain(): void {
-    this.problem = retained(this.problem);
+  /** Ranges of keys of a question: within the working budget, cells and results of 64 rows included. */
+  private keyParts({ batch, rows, keys, bytes }: Cut): Range[] {
+    const p = this.problem;
+    const own = Math.min(CHUNK, countOf(rows));
+    const perKey = bytes + own * cellBytes(p);
+    let most = perKey > 0 ? budget.bytes / 2 / perKey : Number.POSITIVE_INFINITY;
+    if (!this.resides(batch)) most = Math.min(most, budget.bytes / 2 / (4 * p.D));
+    if (keys[0] === keys[1] || countOf(rows) === 0) return [];
+    const whole = Math.max(CHUNK, Math.floor(Math.min(most, 2 ** 30) / CHUNK) * CHUNK);
+    return split(keys[1] - keys[0], whole, CHUNK).map(([a, b]) => [keys[0] + a, keys[0] + b]);
   }
 
-  dispose(): void {}
+  /** Ranges of rows that go together through `keys` keys. */
+  private rowParts({ rows, bytes, ends }: Cut, keys: number): Range[] {
+    const p = this.problem;
+    const perRow = keys * (cellBytes(p) + bytes / CHUNK) + 4 * p.D + 8;
+    const most = Math.floor(Math.min(WORK / (keys * p.D), budget.bytes / 2 / perRow));
+    const count = countOf(rows);
+    if (ends === undefined) return split(count, Math.max(CHUNK, Math.floor(most / CHUNK) * CHUNK), CHUNK);
+    const parts: Range[] = [];
+    let from = 0;
+    for (let n = 1; n < ends.length; n++) {
+      if (n + 1 < ends.length && ends[n + 1] - from <= most) continue;
+      parts.push([from, ends[n]]);
+      from = ends[n];
+    }
+    return parts;
+  }
+
+  /** The call of one (batch, head) with some rows and keys. */
+  private call(batch: number, head: number, rows: Rows, keys: Range, held: KeyHolder): AttentionCall {
+    const { engine, problem: p } = this;
+    const own = keyHead(p, head);
+    const pair = { batches: [batch, batch + 1], heads: [head, head + 1], keyHeads: [own, own + 1] } as const;
+    const kv = this.keys(batch, own, keys) ?? held.of({ ...pair, rows: [0, 0], keys });
+    if (!(rows instanceof Int32Array)) {
+      return uploadPiece(engine, p, { ...pair, rows, keys }, kv, { sinks: false });
+    }
+    const call = uploadPiece(engine, p, { ...pair, rows: [0, 0], keys }, kv, { sinks: false });
+    const cells = (x: CellTensor | undefined, plain: Cells | undefined, bias: boolean) =>
+      x?.query ? this.scattered(x, batch, head, rows, keys, bias) : plain;
+    return {
+      ...call,
+      q: this.scatteredRows(batch, head, rows),
+      Lq: rows.length,
+      mask: cells(p.mask, call.mask, false),
+      bias: cells(p.bias, call.bias, true),
+    };
+  }
+
+  /** Whether all keys of a head lie in the engine. */
+  protected resides(batch: number): boolean {
+    return staysResident(this.problem, this.keyCount(batch));
+  }
+
+  /** Keys from `from` on of one key head, where they lie in the engine. */
+  protected keys(batch: number, own: number, [from]: Range): KeyRows | undefined {
+    const { engine, problem: p } = this;
+    if (!this.resides(batch)) return undefined;
+    const k = residentKeys(engine, this, p, batch, own, this.keyCount(batch));
+    const view = { ...k, offset: k.offset + from * k.row };
+    return { k: view, v: view };
+  }
+
+  private scatteredRows(batch: number, head: number, rows: Int32Array): AttentionCall['q'] {
+    const { engine, problem: p } = this;
+    const { offsets, head: byHead, row, tensor } = p.q;
+    const starts = Array.from(rows, (i) => offsets[batch] + head * byHead + i * row);
+    const made = upload(engine, tensor, { starts, dimensions: [[p.D, 1]] });
+    return { tensor: made, offset: 0, batch: 0, head: 0, row: p.D };
+  }
+
+  private scattered(
+    x: CellTensor,
+    batch: number,
+    head: number,
+    rows: Int32Array,
+    keys: Range,
+    bias: boolean,
+  ): Cells {
+    const first = x.offsets[batch] + head * x.head + keys[0] * x.key;
+    const width = x.key === 0 ? 1 : keys[1] - keys[0];
+    const box: Box = { starts: Array.from(rows, (i) => first + i * x.query), dimensions: [[width, x.key]] };
+    return { tensor: upload(this.engine, x.tensor, box, { bias }), strides: [0, 0, width, +(x.key !== 0)] };
+  }
+
+  private rowStatistics({ batch, head }: Cut, rows: Rows): AttentionStatistics {
+    const { engine, problem: p, known } = this;
+    if (!(rows instanceof Int32Array)) {
+      const piece = { batches: [batch, batch + 1], heads: [head, head + 1], keyHeads: [0, 0], rows } as const;
+      return uploadStatistics(engine, p, known, piece);
+    }
+    const own = (data: Known['rowMax']) =>
+      engine.tensor(
+        Float32Array.from(rows, (i) => data[statisticAt(p, batch, head, i)]),
+        [rows.length],
+      );
+    return { rowMax: own(known.rowMax), rowSum: own(known.rowSum) };
+  }
+
+  private positions(rows: Rows): Tensor | undefined {
+    return rows instanceof Int32Array ? this.engine.tensor(rows, [rows.length]) : undefined;
+  }
+
+  /** Computes those statistics of some rows that are not known yet. */
+  private async learn(batch: number, head: number, some: Rows, progress: Progress): Promise<void> {
+    const rows = missingOf(this.known, this.problem, batch, head, some);
+    const count = countOf(rows);
+    if (count === 0) return;
+    const [maxima, sums] = [new Float64Array(count).fill(Number.NEGATIVE_INFINITY), new Float64Array(count)];
+    const keys = [0, this.keyCount(batch)] as const;
+    const issue = ({ call, from, rows: own }: Step) => [
+      attentionStatistics(call, this.positions(own))
+        .read()
+        .then((data) => {
+          for (let t = 0; t < call.Lq; t++) {
+            const at = (t >> 3) * 16 + (t & 7);
+            join(maxima, sums, from + t, data[at], data[at + 8]);
+          }
+        }),
+    ];
+    await this.each({ batch, head, rows, keys, bytes: 0 }, progress.aside(), issue, true);
+    for (let t = 0; t < count; t++) {
+      learn(this.known, this.problem, [batch, head, queryAt(rows, t)], maxima[t], sums[t]);
+    }
+  }
 }
 
-/** Weights from the float64 reference. */
-export class ReferenceWeights implements WeightSource {
-  private problem: AttentionProblem;
+/** Joins a row's maximum and sum over some keys with those over others. */
+function join(maxima: Float64Array, sums: Float64Array, t: number, max: number, sum: number): void {
+  if (sum === 0) return;
+  const top = Math.max(maxima[t], max);
+  sums[t] = (sums[t] === 0 ? 0 : sums[t] * Math.exp(maxima[t] - top)) + sum * Math.exp(max - top);
+  maxima[t] = top;
+}
 
-  constructor(problem: AttentionProblem) {
-    this.problem = weighing(problem);
-  }
-
-  async tile(batch: number, head: number, queries: Range, keys: Range): Promise<Float32Array> {
-    return new Float32Array(weightsReference(this.problem, batch, head, queries, keys));
-  }
-
-  retain(): void {
-    this.problem = retained(this.problem);
-  }
-
-  dispose(): void {}
+/** Bytes of mask and bias for one cell, where they have one for each. */
+function cellBytes({ mask, bias }: AttentionProblem): number {
+  const each = (x: CellTensor | undefined, bytes: number) => (x?.query && x.key ? bytes : 0);
+  return each(mask, 1) + each(bias, 4);
 }

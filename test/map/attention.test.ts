@@ -1,6 +1,7 @@
 // The host door: what attention(), attentionBackward(), mergeAttention() and the map promise beside their numbers.
 import { afterAll, describe, expect, test } from 'vitest';
 import * as fovea from '../../dist/index.js';
+import { budget } from '../../dist/map/parts.js';
 import { fromFloats, type HostTensor, toFloat64 } from '../../dist/tensor/host.js';
 import { randomBool, randomTensor, seeded } from '../attention/calls.js';
 import { maxError } from '../attention/conformance.js';
@@ -416,12 +417,24 @@ describe('map', () => {
     map.dispose();
   });
 
-  test('holds nothing in the engine, and answers nothing once disposed', async () => {
+  test('keeps keys in the engine while they fit, the latest used; nothing, and no answer, once disposed', async () => {
     const before = engine.memory.tensors;
     const { map } = await attention(q, k, v, { engine });
-    await map.row({ batch: 0, head: 0, query: 0 });
+    const other = (await attention(q, k, v, { engine })).map;
     expect(engine.memory.tensors).toBe(before);
+    for (const head of [0, 1, 2]) await map.row({ batch: 0, head, query: 0 });
+    expect(engine.memory.tensors).toBe(before + 2); // heads 0 and 1 share theirs
+    const whole = budget.bytes;
+    budget.bytes = 7 * 8 * 4 * 2; // room for four key heads
+    for (const batch of [0, 1]) for (const head of [0, 2]) await other.row({ batch, head, query: 0 });
+    expect(engine.memory.tensors).toBe(before + 4);
+    budget.bytes = whole;
+    other.dispose();
+    expect(engine.memory.tensors).toBe(before);
+    await map.row({ batch: 0, head: 0, query: 0 });
+    expect(engine.memory.tensors).toBe(before + 1);
     map.dispose();
+    expect(engine.memory.tensors).toBe(before);
     map.dispose();
     for (const call of [
       map.row({ query: 0 }),

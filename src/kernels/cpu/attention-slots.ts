@@ -65,7 +65,26 @@ export const ATTENTION_SLOTS = {
 const output = operand('output');
 const gradients = { ...output, ...operand('dOutput'), delta: 'u', dLogSumExp: 'u' } as const;
 
+/** What the map's kernels read beside the call; each says which of them it uses (assembly/attention-readings.ts). */
+const readings = {
+  out: 'u',
+  positions: 'u',
+  slices: 'u',
+  origin: 'u',
+  span: 'u',
+  columns: 'u',
+  first: 'u',
+  width: 'u',
+  most: 'u',
+  own: 'u',
+} as const;
+
 export const ATTENTION_KERNELS = {
+  attentionCells: { ...ATTENTION_SLOTS, ...readings },
+  attentionPool: { ...ATTENTION_SLOTS, ...readings },
+  attentionMoments: { ...ATTENTION_SLOTS, ...readings },
+  attentionStatistics: { ...ATTENTION_SLOTS, ...readings },
+  attentionDiagonal: { ...ATTENTION_SLOTS, ...readings },
   attentionForward: { ...ATTENTION_SLOTS, ...output },
   /** `ended` begins as zeros. */
   attentionDecode: {

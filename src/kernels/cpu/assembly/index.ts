@@ -4,6 +4,13 @@ export { attentionForward, attentionWeights } from './attention';
 export { attentionBackward } from './attention-backward';
 export { attentionDecode } from './attention-decode';
 export { attentionDelta, attentionGather, attentionSinks } from './attention-gradients';
+export {
+  attentionCells,
+  attentionDiagonal,
+  attentionMoments,
+  attentionPool,
+  attentionStatistics,
+} from './attention-readings';
 export { cacheRows } from './cache';
 export { dropout, reluDropout } from './dropout';
 export {

@@ -1,0 +1,88 @@
+// What the attention map reads of one (batch, head), issued over engine tensors. Calls have B = H = Hkv = 1; row t of a
+// call has its q, cells and statistics at t. Not differentiable.
+import type { KernelName } from '../../kernels/cpu/registry.js';
+import type { Tensor } from '../types.js';
+import { type AttentionCall, type AttentionStatistics, callSlots } from './attention-call.js';
+
+/** Rows of a chunk, and lanes of a group, as the kernels take them. */
+const CHUNK = 64;
+const GROUP = 8;
+/** A part should outlast its dispatch: about so many multiplications. */
+const PART_WORK = 1 << 19;
+
+export interface PoolRequest {
+  /** int32 [count + 1]: slice s has rows slices[s] to slices[s + 1] of the call. */
+  readonly slices: Tensor;
+  /** int32 [Lq]: which query each row is; without it row t is query t. */
+  readonly positions?: Tensor;
+  /** The call's key 0 within a region of `span` keys, which `columns` bins divide. */
+  readonly origin: number;
+  readonly span: number;
+  readonly columns: number;
+  /** Bins that are written: first to first + width. All keys of the call lie in them. */
+  readonly first: number;
+  readonly width: number;
+  /** The maximum instead of the sum. */
+  readonly most: boolean;
+}
+
+const NONE = { positions: 0, slices: 0, origin: 0, span: 0, columns: 0, first: 0, width: 0, most: 0, own: 0 };
+
+function issue(
+  kernel: Extract<KernelName, `attention${'Cells' | 'Pool' | 'Moments' | 'Statistics' | 'Diagonal'}`>,
+  call: AttentionCall,
+  statistics: AttentionStatistics,
+  out: Tensor,
+  own: Partial<typeof NONE>,
+  parts: number,
+): Tensor {
+  const slots = { ...callSlots(call, statistics, 1), ...NONE, ...own, out: out.pointer };
+  call.q.tensor.engine.run(kernel, slots, parts);
+  return out;
+}
+
+const groups = ({ Lq }: AttentionCall) => Math.ceil(Lq / GROUP);
+const chunks = ({ Lq }: AttentionCall) => Math.ceil(Lq / CHUNK);
+
+/** Weights [Lq, Lk]: exp(score − rowMax)/rowSum, before dropout, 0 where forbidden. */
+export function attentionCells(call: AttentionCall, statistics: AttentionStatistics): Tensor {
+  const { Lq, Lk, D } = call;
+  const out = call.q.tensor.engine.empty([Lq, Lk]);
+  if (out.size === 0) return out;
+  const width = Math.max(256, Math.ceil(PART_WORK / (Math.min(Lq, CHUNK) * D) / 64) * 64);
+  return issue('attentionCells', call, statistics, out, { width }, chunks(call) * Math.ceil(Lk / width));
+}
+
+/** Sums or maxima of weights, [slices, width, 8]: lane l of a slice has its rows l, l + 8, … */
+export function attentionPool(
+  call: AttentionCall,
+  statistics: AttentionStatistics,
+  { slices, positions, most, ...bins }: PoolRequest,
+): Tensor {
+  const count = slices.size - 1;
+  const out = call.q.tensor.engine.empty([count, bins.width, GROUP]);
+  const own = { ...bins, slices: slices.pointer, positions: positions?.pointer ?? 0, most: +most };
+  return issue('attentionPool', call, statistics, out, own, count);
+}
+
+/**
+ * [groups, 3, 8]: Σ e, Σ e·(score − rowMax) and Σ e·|i + o − j| of each row, where e = exp(score − rowMax);
+ * `own` is i + o − j for row 0 and key 0.
+ */
+export function attentionMoments(call: AttentionCall, statistics: AttentionStatistics, own: number): Tensor {
+  const out = call.q.tensor.engine.empty([groups(call), 3, GROUP]);
+  return issue('attentionMoments', call, statistics, out, { own }, chunks(call));
+}
+
+/** [groups, 2, 8]: the maximum of each row's scores and Σ exp(score − maximum), without the sink; −∞ and 0 if empty. */
+export function attentionStatistics(call: AttentionCall, positions?: Tensor): Tensor {
+  const out = call.q.tensor.engine.empty([groups(call), 2, GROUP]);
+  const own = { positions: positions?.pointer ?? 0 };
+  return issue('attentionStatistics', call, { rowMax: out, rowSum: out }, out, own, chunks(call));
+}
+
+/** [groups, 8]: the weight of each row i at key i + own; 0 where there is none. */
+export function attentionDiagonal(call: AttentionCall, statistics: AttentionStatistics, own: number): Tensor {
+  const out = call.q.tensor.engine.empty([groups(call), GROUP]);
+  return issue('attentionDiagonal', call, statistics, out, { own }, chunks(call));
+}

@@ -1,0 +1,83 @@
+// The row statistics of a map: given by a forward pass, taken from a logSumExp, or computed for the rows asked for.
+import type { AttentionProblem } from '../attention/problem.js';
+import { recallStatistics } from '../attention/statistics.js';
+import { type HostTensor, toFloat32, toFloat64 } from '../tensor/host.js';
+import { countOf, queryAt, type Rows } from './weight-source.js';
+
+/** Laid out as logSumExp is. */
+export interface Known {
+  readonly rowMax: Float32Array | Float64Array;
+  readonly rowSum: Float32Array | Float64Array;
+  /** 1 where a row's are still to be computed; absent where all are known. */
+  readonly missing?: Uint8Array;
+}
+
+/** Those of a forward pass where `logSumExp` is its own; else the maximum stands for both, and the sum is 1. */
+export function fromLogSumExp(p: AttentionProblem, logSumExp: HostTensor): Known {
+  const own = recallStatistics(logSumExp.data);
+  if (own?.layout === p.layout && own.rowMax.length === logSumExp.data.length) return own;
+  const rowMax = toFloat32(logSumExp);
+  return { rowMax, rowSum: rowMax.map((x) => (x === Number.NEGATIVE_INFINITY ? 0 : 1)) };
+}
+
+export function unknown(p: AttentionProblem): Required<Known> {
+  const size = p.statistics.shape.reduce((a, n) => a * n, 1);
+  return {
+    rowMax: new Float32Array(size),
+    rowSum: new Float32Array(size),
+    missing: new Uint8Array(size).fill(1),
+  };
+}
+
+/** Where row i of (b, h) has its statistics. */
+export function statisticAt(p: AttentionProblem, b: number, h: number, i: number): number {
+  return p.statistics.offsets[b] + h * p.statistics.head + i * p.statistics.row;
+}
+
+/** Those of the rows whose statistics are missing: all as they are, or a list. */
+export function missingOf(known: Known, p: AttentionProblem, b: number, h: number, rows: Rows): Rows {
+  const { missing } = known;
+  if (missing === undefined) return [0, 0];
+  const all = countOf(rows);
+  const list: number[] = [];
+  for (let t = 0; t < all; t++) {
+    const i = queryAt(rows, t);
+    if (missing[statisticAt(p, b, h, i)]) list.push(i);
+  }
+  return list.length === all ? rows : Int32Array.from(list);
+}
+
+/** Adds the sink to a row's maximum and sum over its keys, and keeps them. */
+export function learn(
+  known: Known,
+  p: AttentionProblem,
+  [b, h, i]: readonly [number, number, number],
+  max: number,
+  sum: number,
+): void {
+  const at = statisticAt(p, b, h, i);
+  const sink = Math.fround(sinkOf(p, h));
+  const top = Math.max(max, sink);
+  const none = top === Number.NEGATIVE_INFINITY;
+  known.rowMax[at] = top;
+  // Times the sum even where it is 0: a NaN stays one.
+  known.rowSum[at] = none
+    ? sum
+    : (max === Number.NEGATIVE_INFINITY ? sum : sum * Math.exp(max - top)) + Math.exp(sink - top);
+  known.missing![at] = 0;
+}
+
+/** The sink of a head; −∞ without one. */
+export function sinkOf(p: AttentionProblem, h: number): number {
+  return p.sinks === undefined ? Number.NEGATIVE_INFINITY : toFloat64(p.sinks)[h];
+}
+
+/** exp(sink − logSumExp) of rows [0, n): the share of the softmax that falls on no key. */
+export function sinkWeights(known: Known, p: AttentionProblem, b: number, h: number): Float32Array {
+  const sink = sinkOf(p, h);
+  return Float32Array.from({ length: p.queryCounts[b] }, (_, i) => {
+    const at = statisticAt(p, b, h, i);
+    const sum = known.rowSum[at];
+    return sum === 0 || sink === Number.NEGATIVE_INFINITY ? 0 : Math.exp(sink - known.rowMax[at]) / sum;
+  });
+}

@@ -1,0 +1,53 @@
+// attentionMap(): the map of an attention that something else computed, or whose output nobody wants.
+import { attentionReference } from '../attention/reference.js';
+import { floatOperand } from '../attention/shapes.js';
+import { validateAttention } from '../attention/validate.js';
+import { ShapeError } from '../tensor/errors.js';
+import { formatShape, type HostTensor, type TensorLike } from '../tensor/host.js';
+import { type AttentionCallOptions, chooseEngine } from './attention.js';
+import { AttentionMap } from './attention-map.js';
+import { fromLogSumExp, type Known, unknown } from './known.js';
+import { ReferenceWeights } from './reference-weights.js';
+import { KernelWeights } from './weights.js';
+
+export interface AttentionMapOptions extends AttentionCallOptions {
+  /**
+   * Of each row, as attention() returns it: [B,H,Lq] ([H,Lq], [Lq]; packed [Tq,H]), sink included. attention()'s own array
+   * brings maximum and sum along; of any other one float32 loses weights where scores are large (at a logSumExp of 1000
+   * its last bit is 6e-5 of every weight). Without it both are computed for the rows asked for, and kept.
+   */
+  readonly logSumExp?: TensorLike;
+}
+
+/**
+ * The map of the weights of attention(q, k, …, options), without values: nothing is computed before it is asked.
+ *
+ * q `[…,H,Lq,D]` and k `[…,Hkv,Lk,D]` (or as `layout` says), float32, float16 or float64, and every option of
+ * attention(). The map refers to them: they must not change, or see retain(). Rejects as attention() does, and with
+ * ShapeError or DTypeError for a logSumExp that does not fit.
+ */
+export async function attentionMap(
+  q: TensorLike,
+  k: TensorLike,
+  options: AttentionMapOptions = {},
+): Promise<AttentionMap> {
+  const { logSumExp, ...call } = options;
+  const problem = validateAttention(q, k, k, call, 'attentionMap');
+  const given = logSumExp === undefined ? undefined : rowsOf(logSumExp, problem.statistics.shape);
+  const engine = await chooseEngine('attentionMap', problem, call);
+  let known: Known;
+  if (given !== undefined) known = fromLogSumExp(problem, given);
+  else known = engine ? unknown(problem) : { ...attentionReference(problem) };
+  const weights = engine ? new KernelWeights(engine, problem, known) : new ReferenceWeights(problem, known);
+  return new AttentionMap(problem, weights);
+}
+
+function rowsOf(value: TensorLike, shape: readonly number[]): HostTensor {
+  const tensor = floatOperand('attentionMap: logSumExp', value);
+  if (formatShape(tensor.shape) !== formatShape(shape)) {
+    throw new ShapeError(
+      `attentionMap: logSumExp has shape ${formatShape(tensor.shape)}, expected ${formatShape(shape)}`,
+    );
+  }
+  return tensor;
+}

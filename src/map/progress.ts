@@ -1,0 +1,45 @@
+// How a long reading is watched: told how far it is, stopped by a signal between parts, and other work let in between.
+
+/** What every reading that may take long accepts. */
+export interface Watch {
+  /** Ends the reading between two parts: it rejects with the signal's reason. */
+  readonly signal?: AbortSignal;
+  /** Told after each part what share of the work is done, up to 1. */
+  readonly onProgress?: (fraction: number) => void;
+}
+
+/** Milliseconds of work between two turns of the event loop. */
+const TURN = 16;
+
+/** The progress of one reading over `total` units of work. */
+export class Progress {
+  private done = 0;
+  private since: number | undefined;
+
+  constructor(
+    private readonly total: number,
+    private readonly watch: Watch = {},
+  ) {
+    watch.signal?.throwIfAborted();
+  }
+
+  /** Call before each part: now and then it lets the event loop turn, so that a signal can be heard. */
+  async next(): Promise<void> {
+    this.since ??= performance.now();
+    if (performance.now() - this.since > TURN) {
+      await new Promise((resolve) => setTimeout(resolve, 0));
+      this.since = performance.now();
+    }
+    this.watch.signal?.throwIfAborted();
+  }
+
+  /** Of work that comes on top, and is only stopped. */
+  aside(): Progress {
+    return new Progress(1, { signal: this.watch.signal });
+  }
+
+  advance(units: number): void {
+    this.done += units;
+    this.watch.onProgress?.(Math.min(1, this.done / this.total));
+  }
+}

@@ -1,0 +1,104 @@
+// Weights from the float64 reference, row by row: for calls that no kernel serves.
+import type { AttentionProblem } from '../attention/problem.js';
+import { weightsReference } from '../attention/reference.js';
+import { type Known, sinkWeights } from './known.js';
+import type { Progress } from './progress.js';
+import { retained, weighing } from './retained.js';
+import {
+  countOf,
+  type Moments,
+  type PoolWork,
+  queryAt,
+  type Range,
+  type Rows,
+  type WeightSource,
+} from './weight-source.js';
+
+export class ReferenceWeights implements WeightSource {
+  private problem: AttentionProblem;
+
+  constructor(
+    problem: AttentionProblem,
+    private readonly known: Known,
+  ) {
+    this.problem = weighing(problem);
+  }
+
+  async tile(batch: number, head: number, queries: Range, keys: Range): Promise<Float32Array> {
+    return new Float32Array(weightsReference(this.problem, batch, head, queries, keys));
+  }
+
+  async pool(work: PoolWork, progress: Progress): Promise<void> {
+    const { batch, head, rows, bins, keys, columns, most, into } = work;
+    const n = keys[1] - keys[0];
+    await this.each(batch, head, rows, keys, progress, (t, weights) => {
+      for (let c = 0; c < columns; c++) {
+        const at = bins[t] * columns + c;
+        for (let j = Math.floor((c * n) / columns); j < Math.floor(((c + 1) * n) / columns); j++) {
+          into[at] = most ? Math.max(into[at], weights[j]) : into[at] + weights[j];
+        }
+      }
+    });
+  }
+
+  async moments(batch: number, head: number, progress: Progress): Promise<Moments> {
+    const rows = this.rows(batch);
+    const [entropy, distance] = [0, 1].map(() => new Float32Array(rows[1]));
+    const o = this.problem.diagonal[batch];
+    await this.each(batch, head, rows, this.keys(batch), progress, (i, weights) => {
+      let [mass, surprise, far] = [0, 0, 0];
+      weights.forEach((w, j) => {
+        mass += w;
+        if (w !== 0) surprise -= w * Math.log(w);
+        far += w * Math.abs(i + o - j);
+      });
+      entropy[i] = surprise;
+      distance[i] = mass === 0 ? 0 : far / mass;
+    });
+    return { entropy, distance };
+  }
+
+  async diagonal(batch: number, head: number, own: number, progress: Progress): Promise<Float32Array> {
+    const rows = this.rows(batch);
+    const out = new Float32Array(rows[1]);
+    await this.each(batch, head, rows, this.keys(batch), progress, (i, weights) => {
+      out[i] = weights[i + own] ?? 0;
+    });
+    return out;
+  }
+
+  async sinkWeight(batch: number, head: number): Promise<Float32Array> {
+    return sinkWeights(this.known, this.problem, batch, head);
+  }
+
+  retain(): void {
+    this.problem = retained(this.problem);
+  }
+
+  dispose(): void {}
+
+  private rows(batch: number): Range {
+    return [0, this.problem.queryCounts[batch]];
+  }
+
+  private keys(batch: number): Range {
+    return [0, this.problem.packed ? this.problem.keyCounts[batch] : this.problem.Lk];
+  }
+
+  /** Visits row t of the rows with its weights over the keys. */
+  private async each(
+    batch: number,
+    head: number,
+    rows: Rows,
+    keys: Range,
+    progress: Progress,
+    visit: (t: number, weights: Float64Array) => void,
+  ): Promise<void> {
+    for (let t = 0; t < countOf(rows); t++) {
+      await progress.next();
+      const i = queryAt(rows, t);
+      visit(t, weightsReference(this.problem, batch, head, [i, i + 1], keys));
+      progress.advance(keys[1] - keys[0]);
+    }
+  }
+}

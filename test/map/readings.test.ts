@@ -1,0 +1,334 @@
+// What a map reads beside weights, against float64's materialised softmax: pictures, sums, entropies, distances, sinks
+// and diagonals, for every option, whole and in parts, with and without statistics.
+import { afterAll, afterEach, describe, expect, test } from 'vitest';
+import { attentionReference, weightsReference } from '../../dist/attention/reference.js';
+import { validateAttention } from '../../dist/attention/validate.js';
+import * as fovea from '../../dist/index.js';
+import { budget } from '../../dist/map/parts.js';
+import { largest } from '../../dist/map/top-keys.js';
+import { randomCall, randomTensor, seeded } from '../attention/calls.js';
+import { maxError } from '../attention/conformance.js';
+
+const { attention, attentionMap, createEngine } = fovea;
+const engines = await Promise.all([1, 2, 3].map((threads) => createEngine({ threads })));
+const strict = await createEngine({ threads: 2, simd: 'strict' });
+const engine = engines[1];
+const whole = budget.bytes;
+afterEach(() => {
+  budget.bytes = whole;
+});
+afterAll(() => Promise.all([...engines, strict].map((own) => own.dispose())));
+
+type Problem = ReturnType<typeof validateAttention>;
+type Map = fovea.AttentionMap;
+
+/** The weights of one pair, [queries, own keys]. */
+function truth(p: Problem, b: number, h: number) {
+  const [n, m] = [p.queryCounts[b], p.packed ? p.keyCounts[b] : p.Lk];
+  return { n, m, w: weightsReference(p, b, h, [0, n], [0, m]) };
+}
+
+/** Bins of [from, to), as pool() documents them. */
+function bins([from, to]: readonly [number, number], count: number): (readonly [number, number])[] {
+  const n = to - from;
+  const edge = (r: number) => from + Math.floor((r * n) / count);
+  return Array.from({ length: count }, (_, r) => [edge(r), Math.max(edge(r) + 1, edge(r + 1))] as const);
+}
+
+function pooled(
+  w: Float64Array,
+  m: number,
+  rows: readonly (readonly [number, number])[],
+  columns: readonly (readonly [number, number])[],
+  reduce: string,
+): number[] {
+  return rows.flatMap(([a, b]) =>
+    columns.map(([c, d]) => {
+      const all: number[] = [];
+      for (let i = a; i < b; i++) for (let j = c; j < d; j++) all.push(w[i * m + j]);
+      const sum = all.reduce((x, y) => x + y, 0);
+      return reduce === 'max' ? Math.max(...all) : reduce === 'sum' ? sum : sum / all.length;
+    }),
+  );
+}
+
+/** Everything there is to read of the last pair, and of all pairs. */
+async function compare(map: Map, p: Problem, random: () => number): Promise<void> {
+  const [b, h] = [p.B - 1, p.H - 1];
+  const { n, m, w } = truth(p, b, h);
+  const pair = { batch: b, head: h };
+  const upTo = (most: number) => Math.floor(random() * (most + 1));
+  const region = (most: number) => [upTo(most), upTo(most)].sort((x, y) => x - y) as [number, number];
+  for (const reduce of ['sum', 'mean', 'max'] as const) {
+    const [queries, keys] = random() < 0.3 ? [undefined, undefined] : [region(n), region(m)];
+    const [rows, columns] = [1 + upTo(n), 1 + upTo(m)];
+    const made = await map.pool({ ...pair, queries, keys, rows, columns, reduce });
+    expect([made.shape, made.fraction, made.lowerBound]).toEqual([[rows, columns], 1, false]);
+    const [r, c] = [queries ?? [0, n], keys ?? [0, m]];
+    if (r[0] === r[1] || c[0] === c[1]) expect(made.data.every((x) => x === 0)).toBe(true);
+    else {
+      const expected = pooled(
+        w,
+        m,
+        bins(r as [number, number], rows),
+        bins(c as [number, number], columns),
+        reduce,
+      );
+      expect(maxError(made.data, expected), `pool ${reduce}`).toBeLessThanOrEqual(1e-5);
+    }
+  }
+  const received = new Float64Array(m);
+  const [entropy, distance, sink, diagonal] = [0, 0, 0, 0].map(() => new Float64Array(n));
+  const offset = upTo(6) - 3;
+  const { logSumExp } = attentionReference(p);
+  for (let i = 0; i < n; i++) {
+    let mass = 0;
+    for (let j = 0; j < m; j++) {
+      const x = w[i * m + j];
+      received[j] += x;
+      mass += x;
+      if (x > 0) entropy[i] -= x * Math.log(x);
+      distance[i] += x * Math.abs(i + p.diagonal[b] - j);
+      if (j === i + p.diagonal[b] + offset) diagonal[i] = x;
+    }
+    if (mass > 0) distance[i] /= mass;
+    const at = p.statistics.offsets[b] + h * p.statistics.head + i * p.statistics.row;
+    if (p.sinks) sink[i] = Math.exp((p.sinks.data as Float64Array)[h] - logSumExp[at]);
+  }
+  const made = {
+    received: await map.received(pair),
+    entropy: await map.entropy(pair),
+    distance: await map.distance(pair),
+    sinkWeight: await map.sinkWeight(pair),
+    diagonal: await map.diagonal(offset, pair),
+  };
+  const expected = { received, entropy, distance, sinkWeight: sink, diagonal };
+  for (const [name, numbers] of Object.entries(expected)) {
+    const got = made[name as keyof typeof made];
+    expect(got.shape, name).toEqual([numbers.length]);
+    const bound = name === 'distance' ? 1e-5 * Math.max(1, ...numbers) : 1e-5;
+    expect(maxError(got.data, numbers), name).toBeLessThanOrEqual(bound);
+  }
+  const all = await map.received();
+  expect(all.shape).toEqual([p.B, p.H, p.Lk]);
+  expect(all.data.slice((b * p.H + h) * p.Lk, (b * p.H + h) * p.Lk + m)).toEqual(made.received.data);
+  expect((await map.entropy()).shape).toEqual([p.B, p.H, p.Lq]);
+}
+
+describe('random calls: every number within 1e-5 of float64 (a distance, of the largest)', () => {
+  const cases = Array.from({ length: 90 }, (_, n) => ({
+    seed: 500 + n,
+    most: [12, 70, 300][n % 3],
+    bytes: [whole, 1 << 12, 1 << 15][Math.floor(n / 3) % 3],
+    own: [engine, engine, strict][n % 3],
+  }));
+  test.each(cases)('seed $seed, lengths to $most, budget $bytes', async ({ seed, most, bytes, own }) => {
+    const { q, k, v, options } = randomCall(seeded(seed), { most });
+    const p = validateAttention(q, k, v, options);
+    if (p.B === 0 || p.H === 0) return;
+    budget.bytes = bytes;
+    const { map, logSumExp } = await attention(q, k, v, { ...options, engine: own });
+    await compare(map, p, seeded(seed));
+    map.dispose();
+    const bare = await attentionMap(q, k, { ...options, engine: own });
+    await compare(bare, p, seeded(seed + 1));
+    bare.dispose();
+    const copied = { data: logSumExp.data.slice(), shape: logSumExp.shape };
+    const given = await attentionMap(q, k, { ...options, logSumExp: copied, engine: own });
+    await compare(given, p, seeded(seed + 2));
+    given.dispose();
+    expect(own.memory.tensors).toBe(0);
+  });
+
+  test('the reference’s map reads the same, and the kernels’ from a far diagonal', async () => {
+    for (const seed of [3, 4, 5, 6, 7, 8]) {
+      const { q, k, v, options } = randomCall(seeded(seed), { most: 12 });
+      // Beyond what the kernels count with, and without effect.
+      const { alibi: _, ...rest } = options;
+      const causal = { causal: { offset: 2 ** 30 }, window: undefined };
+      const kernels = (await attention(q, k, v, { ...rest, ...causal, engine })).map;
+      await compare(kernels, validateAttention(q, k, v, { ...rest, ...causal }), seeded(seed));
+      kernels.dispose();
+      const forced = { ...options, window: [2 ** 31 - 1, -1] as const, causal: { offset: 2 ** 30 } };
+      const { map, backend } = await attention(q, k, v, { ...forced, allowReference: true });
+      expect(backend).toBe('reference');
+      await compare(map, validateAttention(q, k, v, forced), seeded(seed));
+    }
+  });
+});
+
+test('the same bits for 1, 2 and 3 threads', async () => {
+  const random = seeded(8);
+  const [q, k] = [randomTensor(random, [700, 16]), randomTensor(random, [900, 16])];
+  const made = [];
+  for (const own of engines) {
+    const map = await attentionMap(q, k, { engine: own, causal: 'lower-right' });
+    const sum = await map.pool({ rows: 9, columns: 31, reduce: 'sum' });
+    made.push([sum.data, (await map.received()).data, (await map.entropy()).data]);
+    map.dispose();
+  }
+  expect(made[1]).toEqual(made[0]);
+  expect(made[2]).toEqual(made[0]);
+});
+
+describe('estimate', () => {
+  const random = seeded(21);
+  const [n, m] = [203, 150];
+  const [q, k] = [randomTensor(random, [n, 8]), randomTensor(random, [m, 8])];
+  const alibi = randomTensor(random, [1], 'float32', 0.05);
+  const bias = randomTensor(random, [n, m]);
+
+  test.each([
+    ['plain', {}],
+    ['causal', { causal: 'lower-right' }],
+    ['alibi', { alibi, causal: { offset: -5 } }],
+    ['bias and window', { bias, window: [60, 20] }],
+  ] as const)('%s: reads the middles of equal parts of each bin', async (_, options) => {
+    for (const bytes of [whole, 1 << 12]) {
+      budget.bytes = bytes;
+      const p = validateAttention(q, k, k, options as never);
+      const { w } = truth(p, 0, 0);
+      const map = await attentionMap(q, k, { ...(options as object), engine });
+      const [rows, columns, estimate] = [10, 7, 3];
+      for (const reduce of ['sum', 'mean', 'max'] as const) {
+        const made = await map.pool({ rows, columns, reduce, estimate });
+        expect([made.fraction, made.lowerBound]).toEqual([30 / n, reduce === 'max']);
+        const expected = bins([0, n], rows).flatMap(([a, b]) => {
+          const read = [1, 3, 5].map((t) => a + Math.floor((t * (b - a)) / 6));
+          return bins([0, m], columns).map(([c, d]) => {
+            const cells = read.flatMap((i) => Array.from(w.subarray(i * m + c, i * m + d)));
+            const sum = cells.reduce((x, y) => x + y, 0);
+            if (reduce === 'max') return Math.max(...cells);
+            return reduce === 'sum' ? (sum * (b - a)) / 3 : sum / cells.length;
+          });
+        });
+        expect(maxError(made.data, expected), reduce).toBeLessThanOrEqual(1e-5);
+      }
+      const all = await map.pool({ rows, columns, reduce: 'max', estimate: 21 });
+      expect([all.fraction, all.lowerBound]).toEqual([1, false]);
+      map.dispose();
+    }
+  });
+});
+
+test('progress rises to 1, and a signal ends a reading with its reason', async () => {
+  const random = seeded(2);
+  const [q, k] = [randomTensor(random, [2, 300, 8]), randomTensor(random, [2, 300, 8])];
+  budget.bytes = 1 << 14;
+  const map = await attentionMap(q, k, { engine });
+  const seen: number[] = [];
+  await map.received({ onProgress: (fraction) => seen.push(fraction) });
+  expect(seen.length).toBeGreaterThan(4);
+  expect(seen.every((x, n) => x > (seen[n - 1] ?? 0))).toBe(true);
+  expect(seen.at(-1)).toBe(1);
+  const early = new AbortController();
+  early.abort(new Error('not at all'));
+  const place = { head: 0, rows: 3, columns: 3, reduce: 'mean' } as const;
+  await expect(map.pool({ ...place, signal: early.signal })).rejects.toThrow('not at all');
+  for (const read of [
+    (watch: fovea.Watch) => map.received(watch),
+    (watch: fovea.Watch) => map.entropy(watch),
+    (watch: fovea.Watch) => map.diagonal(0, watch),
+    (watch: fovea.Watch) => map.pool({ ...place, ...watch }),
+  ]) {
+    const control = new AbortController();
+    let told = 0;
+    const watch = {
+      signal: control.signal,
+      onProgress: () => void (++told === 1 && control.abort('enough')),
+    };
+    await expect(read(watch)).rejects.toBe('enough');
+    expect(told).toBe(1);
+  }
+  map.dispose();
+  expect(engine.memory.tensors).toBe(0);
+});
+
+test('refusals', async () => {
+  const map = await attentionMap(randomTensor(seeded(1), [5, 4]), randomTensor(seeded(1), [6, 4]), {
+    engine,
+  });
+  const good = { rows: 2, columns: 2, reduce: 'sum' } as const;
+  for (const [wrong, message] of [
+    [{ ...good, rows: 0 }, 'rows is a whole number from 1, got 0'],
+    [{ ...good, columns: 1.5 }, 'columns is a whole number from 1, got 1.5'],
+    [{ ...good, rows: 2 ** 20, columns: 2 ** 20 }, 'a picture has at most 2^26 cells'],
+    [{ ...good, reduce: 'min' }, "reduce is 'sum', 'mean' or 'max'"],
+    [{ ...good, estimate: 0 }, 'estimate is a whole number from 1, got 0'],
+    [{ ...good, queries: [0, 6] }, 'queries is [from, to) within 0 to 5, got [0, 6]'],
+    [{ ...good, head: 1 }, 'head is a whole number from 0 to below 1, got 1'],
+  ] as const) {
+    const call = map.pool(wrong as never);
+    await expect(call).rejects.toThrow(fovea.OptionError);
+    await expect(call).rejects.toThrow(message);
+  }
+  await expect(map.diagonal(0.5)).rejects.toThrow('offset is a whole number, got 0.5');
+  map.dispose();
+  for (const call of [
+    map.pool(good),
+    map.received(),
+    map.entropy(),
+    map.distance(),
+    map.sinkWeight(),
+    map.diagonal(1),
+  ]) {
+    await expect(call).rejects.toThrow(fovea.EngineError);
+  }
+  const x = randomTensor(seeded(1), [5, 4]);
+  const logSumExp = { data: new Float32Array(4), shape: [4] };
+  await expect(attentionMap(x, x, { logSumExp })).rejects.toThrow('logSumExp has shape [4], expected [5]');
+  await expect(attentionMap(x, x, { logSumExp: 3 as never })).rejects.toThrow(fovea.DTypeError);
+  await expect(attentionMap(x, x, { nothing: 1 } as never)).rejects.toThrow('attentionMap: unknown option');
+});
+
+test('the largest of many, whatever their order and equals', () => {
+  const random = seeded(77);
+  for (let n = 0; n < 300; n++) {
+    const size = Math.floor(random() * 40);
+    const weights = Float32Array.from({ length: size }, () => Math.floor(random() * 9) / 8);
+    const count = Math.floor(random() * 12);
+    const order = Array.from(weights.keys()).filter((j) => weights[j] > 0);
+    order.sort((a, b) => weights[b] - weights[a] || a - b);
+    const { keys, weights: top } = largest(weights, count);
+    expect([...keys]).toEqual(order.slice(0, count));
+    expect([...top]).toEqual(order.slice(0, count).map((j) => weights[j]));
+  }
+});
+
+test('NaN where the reference has it: a row of NaN leaves its forbidden cells 0', async () => {
+  const random = seeded(4);
+  const [q, k] = [randomTensor(random, [20, 4]), randomTensor(random, [20, 4])];
+  (q.data as Float32Array)[7 * 4] = Number.NaN;
+  const map = await attentionMap(q, k, { causal: true, engine });
+  const { w } = truth(validateAttention(q, k, k, { causal: true }), 0, 0);
+  const made = await map.pool({ rows: 20, columns: 20, reduce: 'max' });
+  expect([...made.data].map(Number.isNaN)).toEqual([...w].map(Number.isNaN));
+  const entropy = await map.entropy();
+  expect([...entropy.data].map(Number.isNaN)).toEqual(Array.from({ length: 20 }, (_, i) => i === 7));
+  map.dispose();
+});
+
+test('N = 65536, D = 64: rows sum to 1, and readings of sampled rows and keys equal float64; error ≤ 1e-5', async () => {
+  const random = seeded(6);
+  const [N, D] = [65536, 64];
+  const [q, k] = [randomTensor(random, [512, D]), randomTensor(random, [N, D])];
+  const map = await attentionMap(q, k, { engine });
+  const sums = await map.pool({ rows: 512, columns: 1, reduce: 'sum' });
+  for (const sum of sums.data) expect(Math.abs(sum - 1)).toBeLessThanOrEqual(1e-5);
+  const row = await map.row({ query: 17 });
+  expect(Math.abs(row.reduce((a, x) => a + x, 0) - 1)).toBeLessThanOrEqual(1e-5);
+  const one = {
+    dtype: 'float32',
+    shape: [1, D],
+    data: (q.data as Float32Array).subarray(17 * D, 18 * D),
+  } as const;
+  const p = validateAttention(one, k, k, { causal: { offset: N } });
+  const exact = weightsReference(p, 0, 0, [0, 1], [0, N]);
+  expect(maxError(row, exact)).toBeLessThanOrEqual(1e-5);
+  const entropy = exact.reduce((sum, w) => sum - w * Math.log(w), 0);
+  expect(Math.abs((await map.entropy()).data[17] - entropy)).toBeLessThanOrEqual(1e-5);
+  const top = await map.topKeys({ query: 17, count: 5 });
+  const order = Array.from(exact.keys()).sort((a, b) => exact[b] - exact[a]);
+  expect([...top.keys]).toEqual(order.slice(0, 5));
+  map.dispose();
+}, 60_000);
