@@ -1,15 +1,13 @@
 // A trace: the attention of one run of a model, by name, with the texts it stands on; and its file format, `fovea-trace`
 // (docs/trace-format.md). It holds q, k and row statistics, or the file they lie in: weights are computed on demand.
 import type { AttentionOptions } from '../attention/options.js';
-import { type RowStatistics, recallStatistics } from '../attention/statistics.js';
-import { validateProblem } from '../attention/validate.js';
-import { defaultEngine } from '../engine/engine.js';
+import { type RowStatistics, recallStatistics, rememberStatistics } from '../attention/statistics.js';
 import type { Engine } from '../engine/types.js';
 import { EngineError, FileFormatError, FoveaError, OptionError } from '../tensor/errors.js';
 import { type HostTensor, type TensorLike, toFloat64 } from '../tensor/host.js';
 import { serializeSafetensors } from '../tensor/safetensors.js';
-import { attention } from './attention.js';
-import { AttentionMap } from './attention-map.js';
+import type { AttentionMap } from './attention-map.js';
+import { attentionMap } from './map-of.js';
 import { type ByteSource, type OpenBytes, openBytes } from './random-access.js';
 import { readTraceFile } from './trace-file.js';
 import {
@@ -31,7 +29,6 @@ import {
   TENSOR_OPTIONS,
   type TracePart,
 } from './trace-parts.js';
-import { KernelWeights } from './weights.js';
 
 export type { TokenText };
 
@@ -127,7 +124,11 @@ export class TraceEntry implements EntryDescription {
     const logSumExp = await this.read('logSumExp');
     const [q, k] = [(await this.read('q'))!, (await this.read('k'))!];
     this.#live();
-    const map = await makeMap(q, k, options, logSumExp, this.#engine);
+    const map = await attentionMap(q, k, {
+      ...options,
+      engine: this.#engine,
+      logSumExp: logSumExp && asReturned(logSumExp),
+    });
     if (this.#disposed) map.dispose();
     this.#live();
     this.#map = map;
@@ -158,30 +159,16 @@ function forQueryHeads(v: HostTensor, H: number): HostTensor {
   return { dtype: v.dtype, shape: [H, Lk, Dv], data } as HostTensor;
 }
 
-/** The map of given q and k; without logSumExp the row statistics are computed first. */
-async function makeMap(
-  q: HostTensor,
-  k: HostTensor,
-  options: AttentionOptions,
-  logSumExp: HostTensor | undefined,
-  own: Engine | undefined,
-): Promise<AttentionMap> {
-  const engine = own ?? (await defaultEngine());
-  const shape = [k.shape[0], k.shape[1], 1];
-  const v: HostTensor = { dtype: 'float32', shape, data: new Float32Array(shape[0] * shape[1]) };
-  if (logSumExp === undefined) return (await attention(q, k, v, { ...options, engine })).map;
-  const problem = validateProblem('trace', [q, k, v], options);
-  return new AttentionMap(problem, new KernelWeights(engine, problem, statisticsOf(logSumExp)));
-}
-
-/** Maximum and sum per row: float32 that together keep the digits of a float64 logSumExp. */
-function statisticsOf(logSumExp: HostTensor): RowStatistics {
+/** float32 as attention() returns it, with the digits that float32 drops remembered beside it. */
+function asReturned(logSumExp: HostTensor): HostTensor {
   const lse = toFloat64(logSumExp);
   const rowMax = new Float32Array(lse);
   const rowSum = Float32Array.from(rowMax, (max, i) =>
     max === Number.NEGATIVE_INFINITY ? 0 : Math.exp(lse[i] - max),
   );
-  return { rowMax, rowSum, layout: 'bhld' };
+  const data = rowMax.slice();
+  rememberStatistics(data, { rowMax, rowSum, layout: 'bhld' });
+  return { dtype: 'float32', shape: logSumExp.shape, data };
 }
 
 /** Attention of one run, by name. Dispose it: it may hold a file open, and memory in the engine. */
