@@ -3,9 +3,10 @@
 
 import { execFileSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { compileKernels } from './kernels.mjs';
 
 const root = join(dirname(fileURLToPath(import.meta.url)), '..');
 const only = process.argv[2];
@@ -18,9 +19,9 @@ const node = (script, args) =>
 const assembly = join(root, 'src/kernels/cpu/assembly');
 const out = join(root, 'dist/kernels/cpu');
 
-/** What the wasm files depend on: the sources and this script. */
+/** What the wasm files depend on: the sources and what compiles them. */
 function sourceHash() {
-  const hash = createHash('sha256').update(readFileSync(fileURLToPath(import.meta.url)));
+  const hash = createHash('sha256').update(readFileSync(join(root, 'scripts/kernels.mjs')));
   for (const name of readdirSync(assembly).sort())
     hash.update(name).update(readFileSync(join(assembly, name)));
   return hash.digest('hex');
@@ -31,29 +32,7 @@ function buildKernels() {
   const hash = sourceHash();
   if (existsSync(stamp) && readFileSync(stamp, 'utf8') === hash) return;
   mkdirSync(out, { recursive: true });
-  for (const build of ['relaxed', 'strict']) {
-    const file = join(out, `kernels.${build}.wasm`);
-    const features = ['simd', 'threads', ...(build === 'relaxed' ? ['relaxed-simd'] : [])];
-    node('assemblyscript/bin/asc.js', [
-      join(assembly, 'index.ts'),
-      '-o',
-      `${file}.tmp`,
-      '-O3',
-      '--noAssert',
-      '--runtime',
-      'stub',
-      '--importMemory',
-      '--sharedMemory',
-      '--initialMemory',
-      '2',
-      '--maximumMemory',
-      '65536',
-      ...features.flatMap((f) => ['--enable', f]),
-      '--use',
-      'abort=',
-    ]);
-    renameSync(`${file}.tmp`, file);
-  }
+  for (const build of ['relaxed', 'strict']) compileKernels(build, join(out, `kernels.${build}.wasm`));
   writeFileSync(stamp, hash);
 }
 

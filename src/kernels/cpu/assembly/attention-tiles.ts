@@ -1,14 +1,12 @@
 // The forward's inner products on groups of 8 query rows, rows in lanes: both results lie as both operands do.
 //   scoreKeys   xT [D][8], y [n][D]         -> s [n][8]        s[j][r]  = Σ_d xT[d][r]·y[j][d], d ascending
 //   addContext  p [n][8], y [n][width]      -> c [width][8]    c[d][r] (or 0) + Σ_j p[j][r]·y[j][d], j ascending
-// A register tile is WIDE keys (or columns) x 8 rows: with two vectors of rows and one number at a time, fifteen
+// A register tile is WIDE (4, 5 or 6) keys or columns x 8 rows: with two vectors of rows and one number at a time, fifteen
 // registers are the most that V8 has to give. What WIDE does not divide is done in fours. Rows of the upper half of a
 // group of at most 4 rows are left alone.
 import { CELLS, scoreTile } from './attention-products';
 import { fma4 } from './simd';
-
-// @ts-ignore: decorator
-@inline const WIDE: i32 = ASC_FEATURE_RELAXED_SIMD ? 6 : 5;
+import { WIDE } from './tiles';
 
 /** s is written up to three keys beyond n. */
 export function scoreKeys(xT: usize, width: i32, y: usize, stride: usize, n: i32, s: usize, valid: i32): void {
@@ -51,9 +49,11 @@ function scoreWide(xT: usize, width: i32, y0: usize, stride: usize, s: usize): v
     t = v128.load_splat<u32>(y3);
     a3 = fma4(a, t, a3);
     b3 = fma4(b, t, b3);
-    t = v128.load_splat<u32>(y4);
-    a4 = fma4(a, t, a4);
-    b4 = fma4(b, t, b4);
+    if (WIDE > 4) {
+      t = v128.load_splat<u32>(y4);
+      a4 = fma4(a, t, a4);
+      b4 = fma4(b, t, b4);
+    }
     if (WIDE == 6) {
       t = v128.load_splat<u32>(y5);
       a5 = fma4(a, t, a5);
@@ -64,7 +64,7 @@ function scoreWide(xT: usize, width: i32, y0: usize, stride: usize, s: usize): v
     y1 += 4;
     y2 += 4;
     y3 += 4;
-    y4 += 4;
+    if (WIDE > 4) y4 += 4;
     if (WIDE == 6) y5 += 4;
   }
   v128.store(s, a0);
@@ -75,8 +75,10 @@ function scoreWide(xT: usize, width: i32, y0: usize, stride: usize, s: usize): v
   v128.store(s, b2, 80);
   v128.store(s, a3, 96);
   v128.store(s, b3, 112);
-  v128.store(s, a4, 128);
-  v128.store(s, b4, 144);
+  if (WIDE > 4) {
+    v128.store(s, a4, 128);
+    v128.store(s, b4, 144);
+  }
   if (WIDE == 6) {
     v128.store(s, a5, 160);
     v128.store(s, b5, 176);
@@ -96,7 +98,7 @@ export function addContext(
     return;
   }
   // Fours so that WIDE divides the rest.
-  const fours = WIDE == 6 ? ((6 - width % 6) % 6) >> 1 : (5 - width % 5) % 5;
+  const fours = WIDE == 6 ? ((6 - width % 6) % 6) >> 1 : WIDE == 5 ? (5 - width % 5) % 5 : 0;
   for (let i = 0; i < fours; i++) {
     contextFour(p, n, y, yRow, zeros ? zeros : c, c);
     y += 16;
@@ -113,8 +115,11 @@ export function addContext(
 function contextWide(p: usize, n: i32, y: usize, yRow: usize, from: usize, c: usize): void {
   let a0 = v128.load(from), b0 = v128.load(from, 16), a1 = v128.load(from, 32), b1 = v128.load(from, 48);
   let a2 = v128.load(from, 64), b2 = v128.load(from, 80), a3 = v128.load(from, 96), b3 = v128.load(from, 112);
-  let a4 = v128.load(from, 128), b4 = v128.load(from, 144);
-  let a5 = f32x4.splat(0), b5 = f32x4.splat(0);
+  let a4 = f32x4.splat(0), b4 = f32x4.splat(0), a5 = f32x4.splat(0), b5 = f32x4.splat(0);
+  if (WIDE > 4) {
+    a4 = v128.load(from, 128);
+    b4 = v128.load(from, 144);
+  }
   if (WIDE == 6) {
     a5 = v128.load(from, 160);
     b5 = v128.load(from, 176);
@@ -135,9 +140,11 @@ function contextWide(p: usize, n: i32, y: usize, yRow: usize, from: usize, c: us
     t = v128.load_splat<u32>(y, 12);
     a3 = fma4(a, t, a3);
     b3 = fma4(b, t, b3);
-    t = v128.load_splat<u32>(y, 16);
-    a4 = fma4(a, t, a4);
-    b4 = fma4(b, t, b4);
+    if (WIDE > 4) {
+      t = v128.load_splat<u32>(y, 16);
+      a4 = fma4(a, t, a4);
+      b4 = fma4(b, t, b4);
+    }
     if (WIDE == 6) {
       t = v128.load_splat<u32>(y, 20);
       a5 = fma4(a, t, a5);
@@ -154,8 +161,10 @@ function contextWide(p: usize, n: i32, y: usize, yRow: usize, from: usize, c: us
   v128.store(c, b2, 80);
   v128.store(c, a3, 96);
   v128.store(c, b3, 112);
-  v128.store(c, a4, 128);
-  v128.store(c, b4, 144);
+  if (WIDE > 4) {
+    v128.store(c, a4, 128);
+    v128.store(c, b4, 144);
+  }
   if (WIDE == 6) {
     v128.store(c, a5, 160);
     v128.store(c, b5, 176);
