@@ -1,7 +1,7 @@
 // The row statistics of a map: given by a forward pass, taken from a logSumExp, or computed for the rows asked for.
 import type { AttentionProblem } from '../attention/problem.js';
 import { recallStatistics } from '../attention/statistics.js';
-import { type HostTensor, toFloat32, toFloat64 } from '../tensor/host.js';
+import { type HostTensor, toFloat64 } from '../tensor/host.js';
 import { countOf, queryAt, type Rows } from './weight-source.js';
 
 /** Laid out as logSumExp is. */
@@ -12,12 +12,17 @@ export interface Known {
   readonly missing?: Uint8Array;
 }
 
-/** Those of a forward pass where `logSumExp` is its own; else the maximum stands for both, and the sum is 1. */
+/**
+ * Those of a forward pass where `logSumExp` is its own. Else its nearest float32 stands for the maximum, and the sum holds
+ * what a float64 one has beyond.
+ */
 export function fromLogSumExp(p: AttentionProblem, logSumExp: HostTensor): Known {
   const own = recallStatistics(logSumExp.data);
   if (own?.layout === p.layout && own.rowMax.length === logSumExp.data.length) return own;
-  const rowMax = toFloat32(logSumExp);
-  return { rowMax, rowSum: rowMax.map((x) => (x === Number.NEGATIVE_INFINITY ? 0 : 1)) };
+  const exact = toFloat64(logSumExp);
+  const rowMax = Float32Array.from(exact);
+  const rowSum = rowMax.map((max, n) => (max === Number.NEGATIVE_INFINITY ? 0 : Math.exp(exact[n] - max)));
+  return { rowMax, rowSum };
 }
 
 export function unknown(p: AttentionProblem): Required<Known> {

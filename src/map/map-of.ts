@@ -13,8 +13,8 @@ import { KernelWeights } from './weights.js';
 export interface AttentionMapOptions extends AttentionCallOptions {
   /**
    * Of each row, as attention() returns it: [B,H,Lq] ([H,Lq], [Lq]; packed [Tq,H]), sink included. attention()'s own array
-   * brings maximum and sum along; of any other one float32 loses weights where scores are large (at a logSumExp of 1000
-   * its last bit is 6e-5 of every weight). Without it both are computed for the rows asked for, and kept.
+   * brings maximum and sum along. Any other is another rounding's: where scores are large, weights are wrong by as much as
+   * a float32 score is (6e-5 of every weight at a score of 1000). Without it both are computed for the rows asked for, and kept.
    */
   readonly logSumExp?: TensorLike;
 }

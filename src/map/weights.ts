@@ -116,10 +116,9 @@ export class KernelWeights implements WeightSource {
       const made = attentionMoments(step.call, step.statistics, own + step.from - step.keys[0]);
       return [
         made.read().then((data) => {
-          for (let t = 0; t < step.call.Lq; t++) {
-            const at = (t >> 3) * 24 + (t & 7);
+          spanRows(data.length, step.call.Lq, 3, (at, t) => {
             for (let n = 0; n < 3; n++) sums[n][step.from + t] += data[at + 8 * n];
-          }
+          });
         }),
       ];
     });
@@ -328,16 +327,21 @@ export class KernelWeights implements WeightSource {
       attentionStatistics(call, this.positions(own))
         .read()
         .then((data) => {
-          for (let t = 0; t < call.Lq; t++) {
-            const at = (t >> 3) * 16 + (t & 7);
-            join(maxima, sums, from + t, data[at], data[at + 8]);
-          }
+          spanRows(data.length, call.Lq, 2, (at, t) => join(maxima, sums, from + t, data[at], data[at + 8]));
         }),
     ];
     await this.each({ batch, head, rows, keys, bytes: 0 }, progress.aside(), issue, true);
     for (let t = 0; t < count; t++) {
       learn(this.known, this.problem, [batch, head, queryAt(rows, t)], maxima[t], sums[t]);
     }
+  }
+}
+
+/** Where [spans][groups][numbers][8] has the first number of each row, span by span. */
+function spanRows(size: number, rows: number, numbers: number, visit: (at: number, t: number) => void): void {
+  const span = Math.ceil(rows / 8) * numbers * 8;
+  for (let from = 0; from < size; from += span) {
+    for (let t = 0; t < rows; t++) visit(from + (t >> 3) * numbers * 8 + (t & 7), t);
   }
 }
 

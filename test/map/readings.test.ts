@@ -295,6 +295,66 @@ test('the largest of many, whatever their order and equals', () => {
   }
 });
 
+describe('scores to ±1000: error ≤ twice plain float32 + 1e-6', () => {
+  const random = seeded(31);
+  const [n, m, D] = [90, 110, 16];
+  const q = randomTensor(random, [n, D], 'float32', 20);
+  const k = randomTensor(random, [m, D], 'float32', 20);
+  const p = validateAttention(q, k, k);
+  const { w } = truth(p, 0, 0);
+  const bound = 2 * maxError(plainWeights(q, k), w) + 1e-6;
+  const { logSumExp } = attentionReference(p);
+
+  test('row statistics computed, or attention()’s own', async () => {
+    const own = await attention(q, k, k, { engine });
+    for (const options of [{}, { logSumExp: own.logSumExp }]) {
+      const map = await attentionMap(q, k, { ...options, engine });
+      expect(maxError((await map.tile()).data, w)).toBeLessThanOrEqual(bound);
+      const made = await map.pool({ rows: n, columns: m, reduce: 'max' });
+      expect(maxError(made.data, w)).toBeLessThanOrEqual(bound);
+      map.dispose();
+    }
+    own.map.dispose();
+  });
+
+  test('a logSumExp from elsewhere is off by as much as scores are, in float64 by less', async () => {
+    const errors = [];
+    for (const data of [new Float32Array(logSumExp), logSumExp]) {
+      const map = await attentionMap(q, k, { logSumExp: { data, shape: [n] }, engine });
+      errors.push(maxError((await map.tile()).data, w));
+      map.dispose();
+    }
+    expect(errors[0]).toBeLessThan(2e-4);
+    expect(errors[1]).toBeLessThan(1e-4);
+  });
+});
+
+/** Softmax of q·k/√D in three passes, every step rounded to float32. */
+function plainWeights(q: fovea.HostTensor, k: fovea.HostTensor): Float32Array {
+  const { fround } = Math;
+  const [[n, D], [m]] = [q.shape, k.shape];
+  const out = new Float32Array(n * m);
+  for (let i = 0; i < n; i++) {
+    const row = out.subarray(i * m, (i + 1) * m);
+    for (let j = 0; j < m; j++) {
+      let dot = 0;
+      for (let d = 0; d < D; d++) {
+        dot = fround(dot + fround((q.data[i * D + d] as number) * (k.data[j * D + d] as number)));
+      }
+      row[j] = fround(dot * fround(1 / Math.sqrt(D)));
+    }
+    const max = row.reduce((a, x) => Math.max(a, x), Number.NEGATIVE_INFINITY);
+    row.forEach((s, j) => {
+      row[j] = Math.exp(fround(s - max));
+    });
+    const sum = row.reduce((a, x) => fround(a + x), 0);
+    row.forEach((e, j) => {
+      row[j] = e / sum;
+    });
+  }
+  return out;
+}
+
 test('NaN where the reference has it: a row of NaN leaves its forbidden cells 0', async () => {
   const random = seeded(4);
   const [q, k] = [randomTensor(random, [20, 4]), randomTensor(random, [20, 4])];

@@ -9,6 +9,8 @@ const CHUNK = 64;
 const GROUP = 8;
 /** A part should outlast its dispatch: about so many multiplications. */
 const PART_WORK = 1 << 19;
+/** Keys that one float32 sum runs over. */
+const SPAN = 4096;
 
 export interface PoolRequest {
   /** int32 [count + 1]: slice s has rows slices[s] to slices[s + 1] of the call. */
@@ -43,6 +45,7 @@ function issue(
 
 const groups = ({ Lq }: AttentionCall) => Math.ceil(Lq / GROUP);
 const chunks = ({ Lq }: AttentionCall) => Math.ceil(Lq / CHUNK);
+const spans = ({ Lk }: AttentionCall) => Math.ceil(Lk / SPAN);
 
 /** Weights [Lq, Lk]: exp(score − rowMax)/rowSum, before dropout, 0 where forbidden. */
 export function attentionCells(call: AttentionCall, statistics: AttentionStatistics): Tensor {
@@ -66,19 +69,21 @@ export function attentionPool(
 }
 
 /**
- * [groups, 3, 8]: Σ e, Σ e·(score − rowMax) and Σ e·|i + o − j| of each row, where e = exp(score − rowMax);
- * `own` is i + o − j for row 0 and key 0.
+ * [spans, groups, 3, 8]: Σ e, Σ e·(score − rowMax) and Σ e·|i + o − j| of each row over spans of keys,
+ * where e = exp(score − rowMax); `own` is i + o − j for row 0 and key 0.
  */
 export function attentionMoments(call: AttentionCall, statistics: AttentionStatistics, own: number): Tensor {
-  const out = call.q.tensor.engine.empty([groups(call), 3, GROUP]);
-  return issue('attentionMoments', call, statistics, out, { own }, chunks(call));
+  const out = call.q.tensor.engine.empty([spans(call), groups(call), 3, GROUP]);
+  const slots = { own, width: SPAN };
+  return issue('attentionMoments', call, statistics, out, slots, chunks(call) * spans(call));
 }
 
-/** [groups, 2, 8]: the maximum of each row's scores and Σ exp(score − maximum), without the sink; −∞ and 0 if empty. */
+/** [spans, groups, 2, 8]: each row's maximum of the scores and Σ exp(score − maximum), no sink; −∞ and 0 if empty. */
 export function attentionStatistics(call: AttentionCall, positions?: Tensor): Tensor {
-  const out = call.q.tensor.engine.empty([groups(call), 2, GROUP]);
-  const own = { positions: positions?.pointer ?? 0 };
-  return issue('attentionStatistics', call, { rowMax: out, rowSum: out }, out, own, chunks(call));
+  const out = call.q.tensor.engine.empty([spans(call), groups(call), 2, GROUP]);
+  const own = { positions: positions?.pointer ?? 0, width: SPAN };
+  const parts = chunks(call) * spans(call);
+  return issue('attentionStatistics', call, { rowMax: out, rowSum: out }, out, own, parts);
 }
 
 /** [groups, 8]: the weight of each row i at key i + own; 0 where there is none. */

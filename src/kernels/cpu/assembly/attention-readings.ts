@@ -27,6 +27,10 @@ let moments: usize = 0; // [groups][3][8]
 let moved: usize = 0; // a copy of the arguments, with another diagonal
 
 let positions: usize = 0;
+let partRow: i32 = 0;
+let partKey: i32 = 0;
+let partEnd: i32 = 0;
+let partGroup: usize = 0;
 
 const OUT = SHARED_SLOTS, POSITIONS = SHARED_SLOTS + 1, SLICES = SHARED_SLOTS + 2, ORIGIN = SHARED_SLOTS + 3;
 const SPAN = SHARED_SLOTS + 4, COLUMNS = SHARED_SLOTS + 5, FIRST = SHARED_SLOTS + 6, WIDTH = SHARED_SLOTS + 7;
@@ -41,6 +45,16 @@ function begin(args: usize): void {
   queryT = (moved + (ALL_SLOTS << 2) + 63) & ~63;
   positions = argU(args, POSITIONS);
   selectPair(args, 0, 0);
+}
+
+/** The part's chunk of rows and span (slot width, a multiple of 64) of keys, spans fastest; partGroup in [spans][groups]. */
+function selectPart(args: usize, part: u32): void {
+  const span = <i32>argU(args, WIDTH);
+  const spans = <u32>((Lk + span - 1) / span);
+  partRow = <i32>(part / spans) * CHUNK;
+  partKey = <i32>(part % spans) * span;
+  partEnd = min(partKey + span, Lk);
+  partGroup = <usize>(part % spans) * <usize>((Lq + 7) >> 3) + <usize>(partRow >> 3);
 }
 
 // @ts-ignore: decorator
@@ -139,10 +153,8 @@ function weighFour(c: usize, n: i32, factor: f32, most: v128, inverse: v128): vo
 /** Slots: out [Lq][Lk], width (keys of a part). Part: a chunk of 64 rows and a span of keys; spans fastest. */
 export function attentionCells(args: usize, part: u32): void {
   begin(args);
-  const span = <i32>argU(args, WIDTH);
-  const spans = <u32>((Lk + span - 1) / span);
-  const t = <i32>(part / spans) * CHUNK, rows = min(CHUNK, Lq - t);
-  const first = <i32>(part % spans) * span, last = min(first + span, Lk);
+  selectPart(args, part);
+  const t = partRow, rows = min(CHUNK, Lq - t), first = partKey, last = partEnd;
   const row = <usize>Lk << 2;
   const out: usize = address(args, OUT) + <usize>t * row;
   for (let r: usize = 0; r < <usize>rows; r++) memory.fill(out + r * row + (<usize>first << 2), 0, <usize>(last - first) << 2);
@@ -248,17 +260,20 @@ function fold(args: usize, a: i32, n: i32, out: usize): void {
   v128.store(to, b, 16);
 }
 
-/** Slots: out [groups][3][8], own (i + o − j of row 0 and key 0). Part: 64 rows, all of which follow each other. */
+/**
+ * Slots: out [spans][groups][3][8], own (i + o − j of row 0 and key 0), width (keys of a span). Rows follow each other.
+ * Part: a chunk of 64 rows and a span of keys, so that no sum is long; spans fastest.
+ */
 export function attentionMoments(args: usize, part: u32): void {
   begin(args);
-  const own = <i32>argU(args, OWN);
-  const t = <i32>part * CHUNK, rows = min(CHUNK, Lq - t);
+  selectPart(args, part);
+  const own = <i32>argU(args, OWN), t = partRow, rows = min(CHUNK, Lq - t);
   const bytes = <usize>((rows + 7) >> 3) * 96;
   memory.fill(moments, 0, bytes);
   packChunk(t, rows);
   readStatistics(args, t, rows);
-  const end = lastKey(0, rows);
-  for (let tile = firstKey(0, rows) & ~(TILE - 1); tile < end; tile += TILE) {
+  const end = min(partEnd, lastKey(0, rows));
+  for (let tile = max(partKey, firstKey(0, rows) & ~(TILE - 1)); tile < end; tile += TILE) {
     for (let r0 = 0; r0 < rows; r0 += GROUP) {
       const valid = min(GROUP, rows - r0);
       const a = groupStart(tile, r0, valid), b = min(tile + TILE, lastKey(r0, valid));
@@ -269,7 +284,7 @@ export function attentionMoments(args: usize, part: u32): void {
       if (valid > 4) addMoments(cells + 16, b - a, factor, v128.load(at, 16), d + 4, to + 16);
     }
   }
-  memory.copy(address(args, OUT) + <usize>part * (CHUNK / GROUP) * 96, moments, bytes);
+  memory.copy(address(args, OUT) + partGroup * 96, moments, bytes);
 }
 
 /** `own` is i + o − j for the first lane and key. */
@@ -292,24 +307,25 @@ function addMoments(c: usize, n: i32, factor: f32, most: v128, own: i32, to: usi
   v128.store(to, f32x4.add(v128.load(to, 64), distance), 64);
 }
 
-/** Slots: out [groups][2][8], positions. An empty row has −∞ and 0; no sink. Part: 64 rows. */
+/** Slots: out [spans][groups][2][8], positions, width. An empty row has −∞ and 0; no sink. Parts as above. */
 export function attentionStatistics(args: usize, part: u32): void {
   begin(args);
-  const t = <i32>part * CHUNK, rows = min(CHUNK, Lq - t);
+  selectPart(args, part);
+  const t = partRow, rows = min(CHUNK, Lq - t);
   packChunk(t, rows);
   for (let r: usize = 0; r < <usize>CHUNK << 2; r += 16) {
     v128.store(rowMax + r, MINUS_INFINITY);
     v128.store(rowSum + r, f32x4.splat(0));
   }
-  const end = lastKey(0, rows);
-  for (let tile = firstKey(0, rows) & ~(TILE - 1); tile < end; tile += TILE) {
+  const end = min(partEnd, lastKey(0, rows));
+  for (let tile = max(partKey, firstKey(0, rows) & ~(TILE - 1)); tile < end; tile += TILE) {
     for (let r0 = 0; r0 < rows; r0 += GROUP) {
       const valid = min(GROUP, rows - r0);
       const a = groupStart(tile, r0, valid), b = min(tile + TILE, lastKey(r0, valid));
       if (a < b) weighCells(b - a, <usize>r0 << 2, valid, scores(args, t, r0, valid, a, b));
     }
   }
-  const out: usize = address(args, OUT) + <usize>t * 8;
+  const out: usize = address(args, OUT) + partGroup * 64;
   for (let r: usize = 0; r < <usize>((rows + 7) & ~7); r += 4) {
     const most = v128.load(rowMax + (r << 2)), sum = v128.load(rowSum + (r << 2));
     // Empty: all scores are −∞ or forbidden (NaN scores leave NaN in the sum).
