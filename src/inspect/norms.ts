@@ -2,15 +2,9 @@
 // truth adds to a query's output, ‖α·v·W‖, instead of the weight α alone.
 import type { AttentionMap } from '../map/attention-map.js';
 import type { Range } from '../map/parts.js';
-import { OptionError, ShapeError } from '../tensor/errors.js';
-import {
-  describe,
-  formatShape,
-  type HostTensor,
-  hostTensor,
-  type TensorLike,
-  toFloat32,
-} from '../tensor/host.js';
+import { below } from '../map/places.js';
+import { ShapeError } from '../tensor/errors.js';
+import { formatShape, type HostTensor, hostTensor, type TensorLike, toFloat32 } from '../tensor/host.js';
 
 export interface ValueWeighting {
   /** Values of one batch entry, [H,Lk,Dv]: one per query head of the map. */
@@ -35,10 +29,7 @@ export async function valueWeightedNorms(
 ): Promise<HostTensor<'float32'>> {
   const { batch, head, queries } = weighting;
   const [, H, Lq, Lk] = map.shape;
-  if (head !== undefined && !(Number.isInteger(head) && head >= 0 && head < H))
-    throw new OptionError(
-      `valueWeightedNorms: head is a whole number from 0 to below ${H}, got ${describe(head)}`,
-    );
+  if (head !== undefined) below('valueWeightedNorms: head', head, H);
   const { vectors, E } = transformedValues(weighting, H, Lk);
   const heads = head === undefined ? Array.from({ length: H }, (_, h) => h) : [head];
   const [from, to] = queries ?? [0, Lq];

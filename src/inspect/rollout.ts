@@ -1,6 +1,7 @@
 // Attention rollout (Abnar & Zuidema 2020, "Quantifying Attention Flow in Transformers"): how much one position of a
 // stack of self-attention layers draws on each position of its input, when every layer's weights are followed down.
 import type { AttentionMap } from '../map/attention-map.js';
+import { below } from '../map/places.js';
 import { OptionError, ShapeError } from '../tensor/errors.js';
 import { describe } from '../tensor/host.js';
 
@@ -38,10 +39,7 @@ export async function rollout(maps: readonly AttentionMap[], place: RolloutPlace
         `rollout: layer ${layer} attends from ${Lq} to ${Lk} positions, expected ${length}`,
       );
   });
-  if (!Number.isInteger(query) || query < 0 || query >= length)
-    throw new OptionError(
-      `rollout: query is a whole number from 0 to below ${length}, got ${describe(query)}`,
-    );
+  below('rollout: query', query, length);
   let shares = new Float64Array(length);
   shares[query] = 1;
   for (const map of maps.toReversed()) shares = await passDown(map, batch, shares, residual);

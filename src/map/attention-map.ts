@@ -4,7 +4,7 @@
 import type { AttentionProblem } from '../attention/problem.js';
 import { EngineError, LimitError, OptionError } from '../tensor/errors.js';
 import { describe, formatShape, type HostTensor } from '../tensor/host.js';
-import { count, index, range } from './places.js';
+import { below, count, index, range } from './places.js';
 import { type PooledWeights, type PoolPlace, pool } from './pooling.js';
 import { Progress, type Watch } from './progress.js';
 import { largest } from './top-keys.js';
@@ -68,12 +68,7 @@ export class AttentionMap {
   /** Weights of one query over all keys of its batch entry, padding included: Float32Array(Lk). */
   async row({ batch, head, query }: RowPlace): Promise<Float32Array> {
     const [b, h] = this.pair(batch, head);
-    const queries = this.lengths.queries[b];
-    if (!Number.isInteger(query) || query < 0 || query >= queries) {
-      throw new OptionError(
-        `attention map: query is a whole number from 0 to below ${queries}, got ${describe(query)}`,
-      );
-    }
+    below('attention map: query', query, this.lengths.queries[b]);
     return this.live().tile(b, h, [query, query + 1], [0, this.lengths.keys[b]]);
   }
 

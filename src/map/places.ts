@@ -3,14 +3,17 @@ import { OptionError } from '../tensor/errors.js';
 import { describe } from '../tensor/host.js';
 import type { Range } from './parts.js';
 
-export function index(name: string, value: number | undefined, end: number): number {
-  if (value === undefined && end === 1) return 0;
-  if (!Number.isInteger(value) || value! < 0 || value! >= end) {
-    throw new OptionError(
-      `attention map: ${name} is a whole number from 0 to below ${end}, got ${describe(value)}`,
-    );
+/** The value itself, where it is a whole number from 0 to below `end`. */
+export function below(what: string, value: unknown, end: number): number {
+  if (!Number.isInteger(value) || (value as number) < 0 || (value as number) >= end) {
+    throw new OptionError(`${what} is a whole number from 0 to below ${end}, got ${describe(value)}`);
   }
-  return value!;
+  return value as number;
+}
+
+/** As below(); what has but one may be left out. */
+export function index(name: string, value: number | undefined, end: number): number {
+  return value === undefined && end === 1 ? 0 : below(`attention map: ${name}`, value, end);
 }
 
 export function range(name: string, value: Range | undefined, end: number): Range {
