@@ -1,5 +1,5 @@
-// Builds dist/: TypeScript with tsc, kernels with AssemblyScript in two SIMD builds.
-// `--kernels` or `--types` builds only that half. Unchanged kernels are not compiled again.
+// Builds dist/: TypeScript with tsc, kernels with AssemblyScript in two SIMD builds, the page with Vite.
+// `--kernels`, `--types` or `--page` builds only that part. Unchanged kernels are not compiled again.
 
 import { execFileSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
@@ -36,5 +36,14 @@ function buildKernels() {
   writeFileSync(stamp, hash);
 }
 
-if (only !== '--types') buildKernels();
-if (only !== '--kernels') node('typescript/bin/tsc', ['-p', 'tsconfig.json']);
+/** The custom elements that other pages import, and the page of `fovea view` bundled. */
+function buildPage() {
+  node('typescript/bin/tsc', ['-p', 'viewer/elements/tsconfig.json']);
+  node('typescript/bin/tsc', ['-p', 'viewer/tsconfig.json']);
+  node('vite/bin/vite.js', ['build', '--config', 'viewer/vite.config.js', '--logLevel', 'warn']);
+}
+
+const wanted = (part) => only === undefined || only === part;
+if (wanted('--kernels')) buildKernels();
+if (wanted('--types')) node('typescript/bin/tsc', ['-p', 'tsconfig.json']);
+if (wanted('--page')) buildPage();

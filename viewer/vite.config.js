@@ -1,0 +1,9 @@
+// The static build of the page: dist/viewer, for any web host, at any path.
+import { defineConfig } from 'vite';
+
+export default defineConfig({
+  root: new URL('./app', import.meta.url).pathname,
+  base: './',
+  build: { outDir: '../../dist/viewer', emptyOutDir: true, target: 'es2022' },
+  worker: { format: 'es' },
+});
