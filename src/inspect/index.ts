@@ -1,4 +1,4 @@
-// The room of reading attention: alignment of words, figures for the terminal.
+// The room of reading attention: alignment of words, summaries of heads, figures.
 export {
   type AllCrossWeights,
   alignWords,
@@ -12,5 +12,15 @@ export {
 export { type ValueWeighting, valueWeightedNorms } from './norms.js';
 export { nearest256, type Rgb, viridis } from './palette.js';
 export { type RolloutPlace, rollout } from './rollout.js';
+export {
+  firstTokenShare,
+  type HeadPlace,
+  type HeadSummary,
+  type HeavyHitters,
+  headSummary,
+  heavyHitters,
+  type SummaryPlace,
+  traceSummary,
+} from './summary.js';
 export { type ColorMode, colorMode, drawHeatMap, type HeatMap, type HeatMapOptions } from './terminal.js';
 export { displayWidth, fitWidth, harmless, padWidth } from './width.js';
