@@ -9,8 +9,10 @@ export {
   type WordAlignment,
   type Words,
 } from './alignment.js';
+export { type Figure, MOST_CELLS, type Panel } from './figure.js';
 export { type ValueWeighting, valueWeightedNorms } from './norms.js';
-export { nearest256, type Rgb, viridis } from './palette.js';
+export { cividis, nearest256, type PaletteName, palettes, type Rgb, viridis } from './palette.js';
+export { drawPng, type PngOptions } from './png.js';
 export { type RolloutPlace, rollout } from './rollout.js';
 export {
   firstTokenShare,
@@ -22,5 +24,6 @@ export {
   type SummaryPlace,
   traceSummary,
 } from './summary.js';
+export { drawSvg } from './svg.js';
 export { type ColorMode, colorMode, drawHeatMap, type HeatMap, type HeatMapOptions } from './terminal.js';
 export { displayWidth, fitWidth, harmless, padWidth } from './width.js';

@@ -1,23 +1,15 @@
-// The viridis colours (Smith, van der Walt 2015): even in lightness, readable without colour vision.
-// Interpolated between the ten colours that the R package viridisLite documents.
+// Colours of numbers, even in lightness, readable without colour vision: viridis (Smith, van der Walt 2015), and cividis
+// (Nuñez, Anderton, Renslow 2018), which looks nearly the same to those who do not see red or green.
+// Interpolated between the ten colours of each that the R package viridisLite documents.
 
 export type Rgb = readonly [red: number, green: number, blue: number];
 
-const anchors: readonly Rgb[] = [
-  '440154',
-  '482878',
-  '3E4A89',
-  '31688E',
-  '26828E',
-  '1F9E89',
-  '35B779',
-  '6DCD59',
-  'B4DE2C',
-  'FDE725',
-].map((hex) => [0, 2, 4].map((i) => Number.parseInt(hex.slice(i, i + 2), 16)) as unknown as Rgb);
+const anchorsOf = (list: string): readonly Rgb[] =>
+  list
+    .split(' ')
+    .map((hex) => [0, 2, 4].map((i) => Number.parseInt(hex.slice(i, i + 2), 16)) as unknown as Rgb);
 
-/** Colour of a value from 0 to 1; values outside are clamped, NaN is 0. */
-export function viridis(value: number): Rgb {
+function interpolate(anchors: readonly Rgb[], value: number): Rgb {
   const position = Math.min(1, Math.max(0, value || 0)) * (anchors.length - 1);
   const left = Math.min(anchors.length - 2, Math.floor(position));
   const part = position - left;
@@ -25,6 +17,19 @@ export function viridis(value: number): Rgb {
     Math.round(from + part * (anchors[left + 1][i] - from)),
   ) as unknown as Rgb;
 }
+
+const viridisAnchors = anchorsOf('440154 482878 3E4A89 31688E 26828E 1F9E89 35B779 6DCD59 B4DE2C FDE725');
+const cividisAnchors = anchorsOf('00204D 00336F 39486B 575D6D 707173 8A8779 A69D75 C4B56C E4CF5B FFEA46');
+
+/** Colour of a value from 0 to 1; values outside are clamped, NaN is 0. */
+export const viridis = (value: number): Rgb => interpolate(viridisAnchors, value);
+
+/** As viridis(). */
+export const cividis = (value: number): Rgb => interpolate(cividisAnchors, value);
+
+/** The palettes of figures, by name. */
+export const palettes = { viridis, cividis } as const;
+export type PaletteName = keyof typeof palettes;
 
 /** The nearest colour of the 6×6×6 cube or the 24 greys that terminals number 16 to 255. */
 export function nearest256(color: Rgb): number {

@@ -1,0 +1,69 @@
+// Figures as SVG: text stays text, cells are paths, so a paper's picture is sharp at any size and can be edited.
+import { checkFigure, type Figure } from './figure.js';
+import { type DrawnCells, type DrawnText, layOut } from './layout.js';
+import { type PaletteName, palettes } from './palette.js';
+import { harmless } from './width.js';
+
+const FONT =
+  "Helvetica, Arial, 'Noto Sans', 'Noto Sans KR', 'Apple SD Gothic Neo', 'Malgun Gothic', sans-serif";
+
+/** A text that XML may hold, between tags and in quotes. */
+export const escapeXml = (text: string): string =>
+  harmless(text)
+    .replace(
+      /[\ufffe\uffff]|[\ud800-\udbff](?![\udc00-\udfff])|(?<![\ud800-\udbff])[\udc00-\udfff]/g,
+      '\ufffd',
+    )
+    .replace(/[&<>"']/g, (character) => `&#${character.charCodeAt(0)};`);
+
+/**
+ * A figure as SVG, a whole file: white ground, labels, a colour bar with its numbers. Colours are those of 256 steps.
+ * @throws OptionError for a figure that is empty, too large (over MOST_CELLS cells: pool it first) or does not fit.
+ */
+export function drawSvg(figure: Figure): string {
+  const checked = checkFigure('drawSvg', figure);
+  const { width, height, texts, cells, lines } = layOut(checked);
+  const name = escapeXml(checked.title || 'heat map');
+  return [
+    `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} ${height}" width="${width}" height="${height}" role="img" aria-label="${name}">`,
+    `<rect width="${width}" height="${height}" fill="#fff"/>`,
+    ...cells.map((grid) => drawCells(grid, checked.palette)),
+    ...lines.map(
+      ([x1, y1, x2, y2]) => `<path d="M${round(x1)} ${round(y1)}L${round(x2)} ${round(y2)}" stroke="#222"/>`,
+    ),
+    `<g font-family="${escapeXml(FONT)}" fill="#222" style="white-space:pre">`,
+    ...texts.map(drawText),
+    '</g>',
+    '</svg>',
+    '',
+  ].join('\n');
+}
+
+const round = (x: number): string => String(Math.round(100 * x) / 100);
+
+function drawText({ text, x, y, anchor, size, turn, bold }: DrawnText): string {
+  const place = turn
+    ? `transform="translate(${round(x)} ${round(y)}) rotate(${turn})"`
+    : `x="${round(x)}" y="${round(y)}"`;
+  const more = `${anchor === 'start' ? '' : ` text-anchor="${anchor}"`}${bold ? ' font-weight="bold"' : ''}`;
+  return `<text ${place} font-size="${size}"${more}>${escapeXml(text)}</text>`;
+}
+
+/** A path for each colour; neighbours of one colour are one rectangle. */
+function drawCells({ x, y, rows, columns, width, height, levels }: DrawnCells, palette: PaletteName): string {
+  const paths = new Map<number, string>();
+  for (let i = 0; i < rows; i++) {
+    for (let j = 0, next = 0; j < columns; j = next) {
+      const level = levels[i * columns + j];
+      for (next = j + 1; next < columns && levels[i * columns + next] === level; ) next++;
+      if (level >= 0) paths.set(level, `${paths.get(level) ?? ''}M${j} ${i}h${next - j}v1h${j - next}z`);
+    }
+  }
+  const hex = (level: number) =>
+    palettes[palette](level / 255)
+      .map((channel) => channel.toString(16).padStart(2, '0'))
+      .join('');
+  const drawn = [...paths].map(([level, path]) => `<path fill="#${hex(level)}" d="${path}"/>`);
+  const place = `translate(${round(x)} ${round(y)}) scale(${width / columns} ${height / rows})`;
+  return `<g transform="${place}" shape-rendering="crispEdges">\n${drawn.join('\n')}\n</g>`;
+}
