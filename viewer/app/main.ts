@@ -1,4 +1,2 @@
-// The page of `fovea view`.
-import { preferredLocale } from 'fovea/elements';
-
-document.documentElement.lang = preferredLocale();
+// The page of `fovea view`: starts <fovea-page>, which is all there is.
+import './page.js';

@@ -1,0 +1,155 @@
+// <map-pane>: one head's map with its labels, and the words beside the crosshair.
+import 'fovea/elements';
+import type { AttentionMap, TokenText, Trace } from 'fovea';
+import { css, html, LitElement, nothing } from 'lit';
+import { Latest, report } from './events.js';
+import { columnText, contextOf, rowText } from './reading.js';
+import { selectOne } from './selection-bar.js';
+import type { Box, PageState, Place } from './state.js';
+import type { Strings } from './strings.js';
+import { ui } from './ui.js';
+
+/** What <fovea-map> tells of the cell under the crosshair. */
+interface Cell {
+  query: number;
+  key: number;
+  weight: number;
+  score?: number;
+}
+
+export class MapPane extends LitElement {
+  static override styles = [
+    ui,
+    css`
+      .frame {
+        height: var(--pane-height, clamp(20rem, 66vh, 48rem));
+      }
+      fovea-map {
+        width: 100%;
+        height: 100%;
+      }
+      .cell {
+        display: grid;
+        grid-template-columns: auto 1fr;
+        gap: 0.3rem 0.9rem;
+        margin: 0.9rem 0 0;
+        min-height: 4.5rem;
+        font-size: 0.9375rem;
+      }
+      dt {
+        color: var(--fovea-muted);
+      }
+      dd {
+        margin: 0;
+        overflow-wrap: anywhere;
+      }
+      mark {
+        padding: 0 0.15em;
+        border-radius: 0.2em;
+        background: color-mix(in oklab, var(--fovea-accent) 24%, transparent);
+        color: inherit;
+        font-weight: 600;
+      }
+      .around {
+        color: var(--fovea-muted);
+      }
+      .number {
+        font-variant-numeric: tabular-nums;
+      }
+    `,
+  ];
+  static override properties = {
+    trace: { attribute: false },
+    place: { attribute: false },
+    state: { attribute: false },
+    box: { attribute: false },
+    strings: { attribute: false },
+    map: { state: true },
+    cell: { state: true },
+  };
+  declare trace: Trace;
+  declare place: Place;
+  declare state: PageState;
+  declare box: Box | undefined;
+  declare strings: Strings;
+  declare private map: AttentionMap | undefined;
+  declare private cell: Cell | undefined;
+  private readonly latest = new Latest();
+  private readFor: readonly unknown[] = [];
+
+  protected override render() {
+    const { strings, state, trace, map } = this;
+    if (!customElements.get('fovea-map')) return html`<p class="note">${strings.mapMissing}</p>`;
+    const { entries, heads } = selectOne(trace, this.place);
+    const [entry] = entries;
+    const [rows, columns] = [rowText(trace, entry), columnText(trace, entry)];
+    return html`<div class="frame">
+        ${
+          map === undefined
+            ? html`<p class="note">${strings.reading}</p>`
+            : html`<fovea-map
+                .map=${map}
+                .batch=${0}
+                .head=${heads[0]}
+                .queryLabels=${rows?.tokens}
+                .keyLabels=${columns?.tokens}
+                .reduce=${state.reduce}
+                .scale=${state.scale}
+                .range=${state.range}
+                .view=${this.box}
+                .locale=${state.locale ?? 'en'}
+                @fovea-cell=${this.point}
+              ></fovea-map>`
+        }
+      </div>
+      ${this.words(rows, columns)}`;
+  }
+
+  private words(rows: TokenText | undefined, columns: TokenText | undefined) {
+    const { strings, cell } = this;
+    if (!cell) return html`<p class="note cell">${strings.cellHint}</p>`;
+    const score = cell.score === undefined ? '' : ` · ${strings.score} ${cell.score.toFixed(3)}`;
+    return html`<dl class="cell">
+      ${side(strings.query, cell.query, rows)} ${side(strings.key, cell.key, columns)}
+      <dt>${strings.weight}</dt>
+      <dd class="number">${formatWeight(cell.weight)}${score}</dd>
+    </dl>`;
+  }
+
+  protected override updated(): void {
+    const { trace, place } = this;
+    const { entries } = selectOne(trace, place);
+    if (this.readFor[0] === trace && this.readFor[1] === entries[0]) return;
+    this.readFor = [trace, entries[0]];
+    this.map = undefined;
+    this.cell = undefined;
+    this.latest
+      .run(() => entries[0].map())
+      .then((map) => {
+        if (map) this.map = map;
+      })
+      .catch((error) => report(this, error));
+  }
+
+  private point({ detail }: CustomEvent<Cell>): void {
+    this.cell = detail;
+  }
+}
+
+function side(title: string, token: number, text: TokenText | undefined) {
+  const context = contextOf(text, token);
+  return html`<dt>${title} ${token}</dt>
+    <dd>
+      ${
+        context
+          ? html`<span class="around">${context.before}</span><mark>${context.own}</mark
+              ><span class="around">${context.after}</span>`
+          : nothing
+      }
+    </dd>`;
+}
+
+const formatWeight = (weight: number): string =>
+  weight === 0 || weight >= 1e-4 ? weight.toFixed(6) : weight.toExponential(3);
+
+customElements.define('map-pane', MapPane);

@@ -1,0 +1,118 @@
+// How the frame of the page looks: top bar, messages, what lies over the page while a file is dragged.
+import { css } from 'lit';
+
+export const pageStyle = css`
+  .top {
+    position: sticky;
+    top: 0;
+    z-index: 10;
+    display: flex;
+    flex-wrap: wrap;
+    align-items: center;
+    gap: 0.35rem 1.25rem;
+    padding: 0.5rem clamp(0.75rem, 3vw, 2rem);
+    border-bottom: 1px solid var(--fovea-line);
+    background: var(--fovea-surface);
+  }
+  .brand {
+    display: flex;
+    align-items: center;
+    gap: 0.5rem;
+    margin: 0;
+    font-size: 1.0625rem;
+    font-weight: 650;
+    letter-spacing: -0.01em;
+  }
+  .brand img {
+    width: 1.625rem;
+    height: 1.625rem;
+  }
+  [role='tablist'] {
+    display: flex;
+    flex: 1;
+    gap: 0.15rem;
+  }
+  [role='tab'] {
+    min-height: 2.25rem;
+    padding: 0 0.8rem;
+    border: 0;
+    border-radius: 0.5rem;
+    background: none;
+    color: var(--fovea-muted);
+    font-size: 0.9375rem;
+    cursor: pointer;
+  }
+  [role='tab']:hover {
+    color: var(--fovea-ink);
+  }
+  [role='tab'][aria-selected='true'] {
+    background: color-mix(in oklab, var(--fovea-accent) 14%, transparent);
+    color: var(--fovea-ink);
+    font-weight: 600;
+  }
+  .tools {
+    display: flex;
+    gap: 0.4rem;
+  }
+  .tools select {
+    max-width: 8rem;
+  }
+  main {
+    max-width: 78rem;
+    margin: 0 auto;
+    padding: 1.25rem clamp(0.75rem, 3vw, 2rem) 3rem;
+  }
+  .current {
+    display: flex;
+    flex-wrap: wrap;
+    align-items: baseline;
+    gap: 0.25rem 0.75rem;
+    margin: 0 0 1rem;
+    color: var(--fovea-muted);
+    font-size: 0.875rem;
+  }
+  .current b {
+    overflow: hidden;
+    max-width: 100%;
+    color: var(--fovea-ink);
+    font-weight: 600;
+    text-overflow: ellipsis;
+    white-space: nowrap;
+  }
+  .message {
+    display: flex;
+    justify-content: space-between;
+    align-items: start;
+    gap: 1rem;
+    margin: 0 0 1rem;
+  }
+  .message span {
+    overflow-wrap: anywhere;
+  }
+  .message button {
+    flex: none;
+    color: inherit;
+    background: none;
+    border-color: currentColor;
+  }
+  .drop {
+    position: fixed;
+    inset: 0.75rem;
+    z-index: 20;
+    display: grid;
+    place-items: center;
+    border: 2px dashed var(--fovea-accent);
+    border-radius: 1rem;
+    background: color-mix(in oklab, var(--fovea-surface) 88%, transparent);
+    font-size: 1.25rem;
+    font-weight: 600;
+    pointer-events: none;
+  }
+  .hidden {
+    position: absolute;
+    width: 1px;
+    height: 1px;
+    overflow: hidden;
+    clip-path: inset(50%);
+  }
+`;

@@ -1,0 +1,24 @@
+// A file on the page's host, read in parts where the host gives parts.
+import { FileFormatError, type RandomAccess } from 'fovea';
+
+/** Opens an address, relative to the page. Rejects with FileFormatError for what the host does not give. */
+export async function openAddress(address: string): Promise<RandomAccess | Blob> {
+  const ask = async (from: number, to: number) => {
+    const headers = { Range: `bytes=${from}-${to}` };
+    const response = await fetch(new URL(address, document.baseURI), { headers }).catch((cause) => {
+      throw new FileFormatError(`${address}: cannot be fetched`, { cause });
+    });
+    if (!response.ok) throw new FileFormatError(`${address}: HTTP status ${response.status}`);
+    return response;
+  };
+  const first = await ask(0, 7);
+  const size = Number(/\/(\d+)$/.exec(first.headers.get('Content-Range') ?? '')?.[1]);
+  if (first.status !== 206 || !Number.isSafeInteger(size)) return first.blob();
+  return {
+    size,
+    read: async (offset, length) =>
+      length === 0
+        ? new Uint8Array(0)
+        : new Uint8Array(await (await ask(offset, offset + length - 1)).arrayBuffer()),
+  };
+}

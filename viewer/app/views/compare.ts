@@ -1,0 +1,110 @@
+// <view-compare>: two heads, layers or traces side by side; what one shows, the other shows too.
+import type { Trace } from 'fovea';
+import { css, html, LitElement } from 'lit';
+import { change } from '../events.js';
+import '../map-pane.js';
+import { selectOne } from '../selection-bar.js';
+import type { Box, PageState, Place } from '../state.js';
+import type { Strings } from '../strings.js';
+import { ui } from '../ui.js';
+
+export class ViewCompare extends LitElement {
+  static override styles = [
+    ui,
+    css`
+      .sides {
+        display: grid;
+        grid-template-columns: repeat(auto-fit, minmax(min(100%, 26rem), 1fr));
+        gap: 1rem;
+      }
+      map-pane {
+        --pane-height: clamp(18rem, 54vh, 40rem);
+        margin-top: 0.9rem;
+      }
+      h2 {
+        margin: 0 0 0.6rem;
+        font-size: 0.9375rem;
+      }
+    `,
+  ];
+  static override properties = {
+    trace: { attribute: false },
+    second: { attribute: false },
+    secondName: { attribute: false },
+    state: { attribute: false },
+    strings: { attribute: false },
+  };
+  declare trace: Trace;
+  /** Another trace, for the right side. */
+  declare second: Trace | undefined;
+  declare secondName: string;
+  declare state: PageState;
+  declare strings: Strings;
+
+  protected override render() {
+    const { trace, second, state, strings } = this;
+    const right = second ?? trace;
+    const { place, other } = state;
+    return html`<div class="bar">
+        <button class="plain" @click=${this.askSecond}>${strings.openSecond}</button>
+        <p class="note" style="margin: 0">${strings.linked}</p>
+      </div>
+      <div class="sides">
+        ${this.side(strings.left, trace, place, 'place')}
+        ${this.side(second ? this.secondName : strings.right, right, otherPlace(trace, right, place, other), 'other')}
+      </div>`;
+  }
+
+  private side(title: string, trace: Trace, place: Place, name: 'place' | 'other') {
+    const { state, strings } = this;
+    const box = this.scale(trace, place, state.box, false);
+    const viewed = ({ detail }: CustomEvent<Box>) =>
+      change(this, { box: this.scale(trace, place, detail, true) });
+    return html`<section class="card" aria-label=${title}>
+      <h2>${title}</h2>
+      <selection-bar
+        single
+        .trace=${trace}
+        .place=${place}
+        .strings=${strings}
+        @selection-change=${({ detail }: CustomEvent<Place>) => change(this, { [name]: detail }, true)}
+      ></selection-bar>
+      <map-pane
+        .trace=${trace}
+        .place=${place}
+        .state=${state}
+        .box=${box}
+        .strings=${strings}
+        @fovea-view=${viewed}
+        @fovea-settings=${({ detail }: CustomEvent<Partial<PageState>>) => change(this, detail)}
+      ></map-pane>
+    </section>`;
+  }
+
+  /** Lengths may differ: the same part of the whole is shown. `back` is from this side to the left one. */
+  private scale(trace: Trace, place: Place, box: Box | undefined, back: boolean): Box | undefined {
+    const [, Lq, Lk] = selectOne(this.trace, this.state.place).entries[0].shape;
+    const [, Mq, Mk] = selectOne(trace, place).entries[0].shape;
+    const [y, x] = back ? [Lq / Mq, Lk / Mk] : [Mq / Lq, Mk / Lk];
+    return (
+      box && {
+        queries: [box.queries[0] * y, box.queries[1] * y],
+        keys: [box.keys[0] * x, box.keys[1] * x],
+      }
+    );
+  }
+
+  private askSecond(): void {
+    this.dispatchEvent(new CustomEvent('page-open-second', { bubbles: true, composed: true }));
+  }
+}
+
+/** What stands on the right where nothing was chosen: the same of another trace, the next head of the same. */
+function otherPlace(left: Trace, right: Trace, place: Place, other: Place): Place {
+  if (other.at !== undefined || other.head !== undefined) return other;
+  if (left !== right) return place;
+  const { entries, heads } = selectOne(left, place);
+  return { at: entries[0].name, head: (heads[0] + 1) % entries[0].shape[0] };
+}
+
+customElements.define('view-compare', ViewCompare);

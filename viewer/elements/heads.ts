@@ -1,0 +1,192 @@
+// <fovea-heads>: all heads of all layers as small pictures with their summary numbers; one that is chosen is opened.
+// It computes nothing: pictures and numbers come in.
+import { html, LitElement, nothing } from 'lit';
+import { headsStyle } from './heads-style.js';
+import { type Locale, preferredLocale } from './locale.js';
+import { type Picture, paintPicture } from './paint.js';
+
+/** What is known of a head; see headSummary() in fovea/inspect. */
+export interface HeadNumbers {
+  readonly entropy: number;
+  readonly distance: number;
+  readonly sinkShare: number;
+  readonly previous: number;
+  readonly same: number;
+  readonly next: number;
+}
+
+export type HeadMeasure = keyof HeadNumbers;
+
+/** One head: its picture, and its numbers where they are known. */
+export interface HeadView {
+  readonly picture?: Picture;
+  readonly summary?: HeadNumbers;
+}
+
+export interface LayerView {
+  /** As in the trace: `decoder.0.crossAttention`. */
+  readonly name: string;
+  /** Shown instead of the name. */
+  readonly title?: string;
+  readonly heads: readonly HeadView[];
+}
+
+const STRINGS = {
+  en: {
+    head: 'Head',
+    entropy: 'entropy',
+    distance: 'distance',
+    sinkShare: 'first token',
+    previous: 'previous',
+    same: 'same',
+    next: 'next',
+    open: 'open',
+  },
+  ko: {
+    head: '헤드',
+    entropy: '엔트로피',
+    distance: '거리',
+    sinkShare: '첫 토큰',
+    previous: '이전 토큰',
+    same: '같은 토큰',
+    next: '다음 토큰',
+    open: '열기',
+  },
+} as const;
+
+/** Entropy in nats and distance in tokens as they are, shares in percent. */
+const write = (measure: HeadMeasure, value: number): string =>
+  measure === 'entropy' || measure === 'distance'
+    ? value.toFixed(value < 100 ? 2 : 0)
+    : `${(100 * value).toFixed(0)} %`;
+
+/**
+ * Properties: `layers` ({ name, title?, heads: { picture, summary }[] }[]), `shown` (the numbers under each picture),
+ * `sort` (by which number heads of a layer are ordered; 'head' leaves them), `locale`.
+ * Event `fovea-open`: { name, head }.
+ */
+export class FoveaHeads extends LitElement {
+  static override styles = headsStyle;
+  static override properties = {
+    layers: { attribute: false },
+    shown: { attribute: false },
+    sort: {},
+    locale: {},
+    stop: { state: true },
+  };
+  declare layers: readonly LayerView[];
+  declare shown: readonly HeadMeasure[];
+  declare sort: 'head' | HeadMeasure;
+  declare locale: Locale;
+  /** The picture that Tab reaches: layer and place in it. */
+  declare private stop: readonly [layer: number, place: number];
+  private readonly painted = new WeakMap<HTMLCanvasElement, Picture>();
+
+  constructor() {
+    super();
+    this.layers = [];
+    this.shown = ['entropy', 'distance', 'sinkShare'];
+    this.sort = 'head';
+    this.locale = preferredLocale();
+    this.stop = [0, 0];
+  }
+
+  protected override render() {
+    return html`<div class="layers" @click=${this.open} @keydown=${this.move} @focusin=${this.reach}>
+      ${this.layers.map(
+        (layer, row) => html`<section role="group" aria-label=${layer.title ?? layer.name}>
+          <h3>${layer.title ?? layer.name}</h3>
+          <div class="heads">${this.order(layer).map((head, place) => this.cell(layer, row, head, place))}</div>
+        </section>`,
+      )}
+    </div>`;
+  }
+
+  /** Numbers of its heads, in the order they are shown. */
+  private order({ heads }: LayerView): number[] {
+    const numbers = heads.map((_, head) => head);
+    const { sort } = this;
+    if (sort === 'head') return numbers;
+    const value = (head: number) => heads[head].summary?.[sort] ?? Number.POSITIVE_INFINITY;
+    const falling = sort === 'entropy' || sort === 'distance' ? 1 : -1;
+    return numbers.sort((a, b) => falling * (value(a) - value(b)) || a - b);
+  }
+
+  private cell(layer: LayerView, row: number, head: number, place: number) {
+    const strings = STRINGS[this.locale];
+    const { summary } = layer.heads[head];
+    const numbers = summary ? this.shown.map((m) => [strings[m], write(m, summary[m])] as const) : [];
+    const spoken = numbers.map(([name, value]) => `${name} ${value}`).join(', ');
+    const reached = this.stop[0] === row && this.stop[1] === place;
+    return html`<button
+      data-row=${row}
+      data-place=${place}
+      data-name=${layer.name}
+      data-head=${head}
+      tabindex=${reached ? 0 : -1}
+      aria-label="${layer.title ?? layer.name}, ${strings.head} ${head}${spoken && `, ${spoken}`}"
+    >
+      <canvas width="1" height="1" data-row=${row} data-head=${head}></canvas>
+      <span class="name">${strings.head} ${head}</span>
+      ${
+        numbers.length === 0
+          ? nothing
+          : html`<span class="numbers"
+              >${numbers.map(([name, value]) => html`<span>${name}</span><b>${value}</b>`)}</span
+            >`
+      }
+    </button>`;
+  }
+
+  protected override updated(): void {
+    for (const canvas of this.renderRoot.querySelectorAll('canvas')) {
+      const { row, head } = canvas.dataset;
+      const picture = this.layers[Number(row)]?.heads[Number(head)]?.picture;
+      if (!picture || this.painted.get(canvas) === picture) continue;
+      paintPicture(canvas, picture);
+      this.painted.set(canvas, picture);
+    }
+  }
+
+  private open(event: Event): void {
+    const button = (event.target as Element).closest<HTMLElement>('button');
+    if (!button) return;
+    const detail = { name: button.dataset.name, head: Number(button.dataset.head) };
+    this.dispatchEvent(new CustomEvent('fovea-open', { detail, bubbles: true, composed: true }));
+  }
+
+  private reach(event: Event): void {
+    const button = (event.target as Element).closest<HTMLElement>('button');
+    if (button) this.stop = [Number(button.dataset.row), Number(button.dataset.place)];
+  }
+
+  private move(event: KeyboardEvent): void {
+    const [row, place] = this.stop;
+    const within = (row: number, place: number): [number, number] => {
+      const r = Math.min(this.layers.length - 1, Math.max(0, row));
+      return [r, Math.min(this.layers[r].heads.length - 1, Math.max(0, place))];
+    };
+    const goals: Record<string, [number, number]> = {
+      ArrowLeft: within(row, place - 1),
+      ArrowRight: within(row, place + 1),
+      ArrowUp: within(row - 1, place),
+      ArrowDown: within(row + 1, place),
+      Home: within(row, 0),
+      End: within(row, Number.MAX_SAFE_INTEGER),
+    };
+    const goal = goals[event.key];
+    if (!goal) return;
+    event.preventDefault();
+    this.renderRoot
+      .querySelector<HTMLElement>(`button[data-row="${goal[0]}"][data-place="${goal[1]}"]`)
+      ?.focus();
+  }
+}
+
+customElements.define('fovea-heads', FoveaHeads);
+
+declare global {
+  interface HTMLElementTagNameMap {
+    'fovea-heads': FoveaHeads;
+  }
+}

@@ -1,0 +1,45 @@
+// Curves between two lists of words, one for each weight worth drawing: the wider and denser, the greater.
+import type { WordPlace } from './words.js';
+
+interface Box {
+  x: number;
+  y: number;
+  width: number;
+  height: number;
+}
+
+/** What is drawn at least, with no word chosen and with one. */
+const LEAST = { all: 0.04, own: 0.01 };
+/** Most curves at once. */
+const MOST = 600;
+
+/** SVG elements, the faintest first. Boxes are those of the words, in the picture's units; keys stand above. */
+export function arcsBetween(
+  queries: readonly Box[],
+  keys: readonly Box[],
+  weight: (query: number, key: number) => number,
+  active: WordPlace | undefined,
+): SVGElement[] {
+  const found: { query: number; key: number; share: number }[] = [];
+  queries.forEach((_, query) => {
+    keys.forEach((_, key) => {
+      const own = active && (active.side === 'query' ? active.index === query : active.index === key);
+      const share = weight(query, key);
+      if (active ? own && share >= LEAST.own : share >= LEAST.all) found.push({ query, key, share });
+    });
+  });
+  found.sort((a, b) => a.share - b.share);
+  return found.slice(-MOST).map(({ query, key, share }) => curve(keys[key], queries[query], share));
+}
+
+function curve(from: Box, to: Box, share: number): SVGPathElement {
+  const path = document.createElementNS('http://www.w3.org/2000/svg', 'path');
+  const [x1, y1] = [from.x + from.width / 2, from.y + from.height];
+  const [x2, y2] = [to.x + to.width / 2, to.y];
+  const bend = (y2 - y1) / 2;
+  const at = (...numbers: number[]) => numbers.map((n) => n.toFixed(1)).join(' ');
+  path.setAttribute('d', `M ${at(x1, y1)} C ${at(x1, y1 + bend, x2, y2 - bend, x2, y2)}`);
+  path.setAttribute('stroke-width', (0.75 + 4.25 * share).toFixed(2));
+  path.setAttribute('stroke-opacity', (0.12 + 0.78 * share).toFixed(3));
+  return path;
+}
