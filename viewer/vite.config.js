@@ -8,6 +8,8 @@ export default defineConfig({
     outDir: '../../dist/viewer',
     emptyOutDir: true,
     target: 'es2022',
+    // How long plugins took, on a busy machine, is no warning.
+    rolldownOptions: { checks: { pluginTimings: false } },
     // light-dark() and color-mix() stay as they are.
     cssTarget: ['chrome123', 'firefox120', 'safari17.5'],
   },

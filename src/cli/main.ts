@@ -4,11 +4,12 @@
 import { readFileSync } from 'node:fs';
 import { Command } from 'commander';
 import { reportError } from './output.js';
-import { evaluateVerb, trainVerb, translateVerb } from './verbs.js';
+import { evaluateVerb, trainVerb, translateVerb, viewVerb } from './verbs.js';
 
 const EXAMPLES = `
 Examples:
   $ fovea translate "Who is taking responsibility for the loss?"
+  $ fovea view --open
   $ fovea train config.json
   $ fovea evaluate en-fr --data test.tsv
 
@@ -23,7 +24,8 @@ function makeProgram(): Command {
     .version(version, '-V, --version')
     .helpOption('-h, --help', 'show help')
     .addHelpText('after', EXAMPLES);
-  for (const command of [translateVerb(), trainVerb(), evaluateVerb()]) program.addCommand(command);
+  for (const command of [translateVerb(), trainVerb(), evaluateVerb(), viewVerb()])
+    program.addCommand(command);
   // Commander's own exits become errors, so that wrong usage gives 2; a verb added to a program inherits nothing.
   for (const command of [program, ...program.commands])
     command

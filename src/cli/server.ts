@@ -7,8 +7,11 @@ import type { AddressInfo } from 'node:net';
 import { extname, join } from 'node:path';
 import { EngineError, OptionError } from '../tensor/errors.js';
 
-/** Addresses (from '/') and the files behind them. */
-export type ServedFiles = ReadonlyMap<string, string>;
+/** A file's path, or its bytes. */
+export type Served = string | Uint8Array;
+
+/** Addresses (from '/') and what is behind them. */
+export type ServedFiles = ReadonlyMap<string, Served>;
 
 export interface PageServer {
   /** Address of the page, with its port. */
@@ -104,26 +107,32 @@ async function answer(
   const path = pathOf(request.url ?? '/');
   const file = path === undefined ? undefined : files.get(path === '/' ? '/index.html' : path);
   if (file === undefined) return refuse(404, 'There is no such file.\n');
-  let size: number;
-  try {
-    size = (await stat(file)).size;
-  } catch {
-    return refuse(404, 'The file is gone.\n');
-  }
+  const size = await sizeOf(file);
+  if (size === undefined) return refuse(404, 'The file is gone.\n');
   const range = rangeOf(request.headers.range, size);
   if (range === 'outside') return refuse(416, 'Outside the file.\n', { 'Content-Range': `bytes */${size}` });
   const [from, to] = range ?? [0, size - 1];
   response.writeHead(range ? 206 : 200, {
     ...HEADERS,
-    'Content-Type': TYPES[extname(file)] ?? 'application/octet-stream',
+    'Content-Type': TYPES[extname(typeof file === 'string' ? file : path!)] ?? 'application/octet-stream',
     'Content-Length': String(to - from + 1),
     'Accept-Ranges': 'bytes',
     ...(range && { 'Content-Range': `bytes ${from}-${to}/${size}` }),
   });
   if (request.method === 'HEAD' || size === 0) return void response.end();
+  if (typeof file !== 'string') return void response.end(file.subarray(from, to + 1));
   createReadStream(file, { start: from, end: to })
     .on('error', () => response.destroy())
     .pipe(response);
+}
+
+async function sizeOf(file: Served): Promise<number | undefined> {
+  if (typeof file !== 'string') return file.length;
+  try {
+    return (await stat(file)).size;
+  } catch {
+    return undefined;
+  }
 }
 
 /** The path of a request, decoded, without its query; undefined if it is none. */

@@ -4,6 +4,7 @@ import { beamOption, jsonOption, penaltyOption, threadsOption, whole } from './a
 import type { EvaluateVerbOptions } from './evaluate.js';
 import type { TrainCommandOptions } from './train.js';
 import type { TranslateVerbOptions } from './translate.js';
+import type { ViewVerbOptions } from './view.js';
 
 export function translateVerb(): Command {
   return new Command('translate')
@@ -90,3 +91,30 @@ const EVALUATE_EXAMPLES = `
 Examples:
   $ fovea evaluate en-fr --data test.tsv
   $ fovea evaluate runs/small/best --data valid.tsv --beam 1 --json`;
+
+export function viewVerb(): Command {
+  return new Command('view')
+    .description('Look into attention in the browser: a trace, or sentences translated as you type.')
+    .argument('[trace.safetensors]', 'what to look into; without it, sentences typed into the page')
+    .option(
+      '-m, --model <name>',
+      "a shipped model's name, or a model's folder, for the page to translate with",
+      'en-fr',
+    )
+    .option('-p, --port <n>', 'port of 127.0.0.1 to listen on (default: any that is free)', whole(1, 65535))
+    .option('-o, --open', 'open the page in the default browser')
+    .addOption(jsonOption())
+    .addHelpText('after', VIEW_EXAMPLES)
+    .action(async (trace: string | undefined, options: ViewVerbOptions) => {
+      const { runView } = await import('./view.js');
+      await runView(trace, options);
+    });
+}
+
+const VIEW_EXAMPLES = `
+The address is printed; the page answers to this machine alone, and everything is computed in it. Ctrl-C ends it.
+
+Examples:
+  $ fovea view --open
+  $ fovea translate "It is raining." --trace rain.safetensors && fovea view rain.safetensors --open
+  $ fovea view trace.safetensors --port 8080`;

@@ -20,7 +20,12 @@ beforeAll(async () => {
     Uint8Array.from({ length: 1000 }, (_, i) => i),
   );
   symlinkSync(join(folder, 'secret.txt'), join(folder, 'page/link.txt'));
-  server = await servePage(new Map(await folderFiles(join(folder, 'page'))));
+  server = await servePage(
+    new Map<string, string | Uint8Array>([
+      ...(await folderFiles(join(folder, 'page'))),
+      ['/made.json', Buffer.from('{"made":1}')],
+    ]),
+  );
 });
 
 afterAll(async () => {
@@ -67,6 +72,13 @@ describe('the server of a page', () => {
     expect([part.status, part.headers['content-range']]).toEqual([206, 'bytes 998-999/1000']);
     expect([...part.body]).toEqual([998 & 255, 999 & 255]);
     expect((await ask('/bytes.bin', { headers: { Range: 'bytes=1000-' } })).status).toBe(416);
+  });
+
+  test('gives bytes as it gives files', async () => {
+    const { headers, body } = await ask('/made.json');
+    expect([headers['content-type'], body.toString()]).toEqual(['application/json', '{"made":1}']);
+    const part = await ask('/made.json', { headers: { Range: 'bytes=2-5' } });
+    expect([part.headers['content-range'], part.body.toString()]).toEqual(['bytes 2-5/10', 'made']);
   });
 
   test('refuses other hosts, as when a foreign name was made to point here', async () => {

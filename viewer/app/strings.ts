@@ -185,3 +185,9 @@ export function entryTitle(name: string, strings: Strings): string {
     ? name
     : `${strings.groups[kind]} · ${strings.layer} ${layer}`;
 }
+
+/** A side of an attention: its text's name and what it does. */
+export function sideTitle(text: string | undefined, role: string, strings: Strings): string {
+  const name = text === undefined ? '' : (strings.names[text] ?? text);
+  return name === '' ? role : `${name} · ${role}`;
+}

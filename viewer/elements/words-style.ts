@@ -26,10 +26,12 @@ export const wordsStyle = css`
   }
   h3 {
     margin: 0 0 0.4rem;
-    font: 600 0.8125rem/1.3 inherit;
     font-size: 0.8125rem;
     font-weight: 600;
     color: var(--muted);
+  }
+  h3.query {
+    margin: 0.4rem 0 0;
   }
   .line {
     display: flex;

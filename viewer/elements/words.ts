@@ -143,7 +143,8 @@ export class FoveaWords extends LitElement {
 
   private line(side: Side, title: string, shades: readonly number[]) {
     const { active } = this;
-    return html`${title === '' ? nothing : html`<h3 id=${side}>${title}</h3>`}
+    const heading = title === '' ? nothing : html`<h3 class=${side}>${title}</h3>`;
+    return html`${side === 'key' ? heading : nothing}
       <div class="line" role="group" aria-label=${title || side}>
         ${this.list(side).map((word, index) => {
           const own = active?.side === side && active.index === index;
@@ -155,11 +156,11 @@ export class FoveaWords extends LitElement {
             data-index=${index}
             tabindex=${this.stop[side] === index ? 0 : -1}
             aria-pressed=${pinned}
-          >
-            ${word}
-          </button>`;
+            >${word}</button
+          >`;
         })}
-      </div>`;
+      </div>
+      ${side === 'query' ? heading : nothing}`;
   }
 
   /** How strongly each word is shaded, 0 to 1. */
@@ -201,7 +202,6 @@ export class FoveaWords extends LitElement {
     if (!picture) return;
     picture.replaceChildren();
     const { active } = this;
-    if (this.look !== 'arcs' && !active) return;
     if (this.look !== 'arcs') return;
     const boxes = (side: Side) =>
       [...this.renderRoot.querySelectorAll<HTMLElement>(`[data-side=${side}]`)].map((word) => {

@@ -7,7 +7,7 @@ import type { Live } from '../live.js';
 import { readWords, type WordWeights } from '../reading.js';
 import '../selection-bar.js';
 import { LIVE, type PageState, type Place } from '../state.js';
-import { explain, type Strings } from '../strings.js';
+import { explain, type Strings, sideTitle } from '../strings.js';
 import { ui } from '../ui.js';
 
 const EXAMPLES = [
@@ -38,7 +38,7 @@ export class ViewLive extends LitElement {
       textarea {
         box-sizing: border-box;
         width: 100%;
-        min-height: 5.5rem;
+        min-height: 3.9rem;
         padding: 0;
         border: 0;
         outline: 0;
@@ -54,7 +54,7 @@ export class ViewLive extends LitElement {
       }
       output {
         display: block;
-        min-height: 5.5rem;
+        min-height: 3.9rem;
         font-size: 1.375rem;
         line-height: 1.4;
       }
@@ -172,12 +172,13 @@ export class ViewLive extends LitElement {
     const { strings, words, live, state } = this;
     const result = live.result;
     if (!words || !result || text.trim() === '') return nothing;
+    const [entry] = select(result.trace, state.place).entries;
     const probability = (100 * Math.exp(result.translation.logProbability)).toPrecision(2);
     return html`<section class="card look">
       <header>
         <selection-bar
           .trace=${result.trace}
-          .place=${crossPlace(state.place)}
+          .place=${state.place}
           .strings=${strings}
           @selection-change=${({ detail }: CustomEvent<Place>) => change(this, { place: detail })}
         ></selection-bar>
@@ -189,8 +190,8 @@ export class ViewLive extends LitElement {
         .queries=${words.queries}
         .keys=${words.keys}
         .weights=${words.weights}
-        .queryTitle=${strings.translation}
-        .keyTitle=${strings.sentence}
+        .queryTitle=${sideTitle(entry.predicts ?? entry.queries, strings.queriesSide, strings)}
+        .keyTitle=${sideTitle(entry.keys, strings.keysSide, strings)}
         .locale=${state.locale ?? 'en'}
         look=${state.look}
       ></fovea-words>
@@ -200,7 +201,7 @@ export class ViewLive extends LitElement {
   protected override updated(): void {
     const { result } = this.live;
     if (!result) return;
-    const place = crossPlace(this.state.place);
+    const { place } = this.state;
     const wanted = JSON.stringify([result.source, place]);
     if (wanted === this.readFor) return;
     this.readFor = wanted;
@@ -231,9 +232,5 @@ export class ViewLive extends LitElement {
     change(this, { text, trace: LIVE, word: undefined });
   }
 }
-
-/** Cross-attention is what a translation is read by; another kind chosen elsewhere is not shown here. */
-const crossPlace = (place: Place): Place =>
-  /cross/i.test(place.at ?? '') ? place : { head: place.at === undefined ? place.head : undefined };
 
 customElements.define('view-live', ViewLive);

@@ -9,7 +9,7 @@ import { isLong, select } from '../groups.js';
 import { readWords, type WordWeights } from '../reading.js';
 import '../selection-bar.js';
 import type { PageState, Place } from '../state.js';
-import type { Strings } from '../strings.js';
+import { type Strings, sideTitle } from '../strings.js';
 import { ui } from '../ui.js';
 
 export class ViewWords extends LitElement {
@@ -55,8 +55,8 @@ export class ViewWords extends LitElement {
                         .queries=${words.queries}
                         .keys=${words.keys}
                         .weights=${words.weights}
-                        .queryTitle=${this.side(entries[0].predicts ?? entries[0].queries, strings.queriesSide)}
-                        .keyTitle=${this.side(entries[0].keys, strings.keysSide)}
+                        .queryTitle=${sideTitle(entries[0].predicts ?? entries[0].queries, strings.queriesSide, strings)}
+                        .keyTitle=${sideTitle(entries[0].keys, strings.keysSide, strings)}
                         .pinned=${state.word}
                         .locale=${state.locale ?? 'en'}
                         look=${state.look}
@@ -66,11 +66,6 @@ export class ViewWords extends LitElement {
               }
             </div>`
       }`;
-  }
-
-  private side(text: string | undefined, role: string): string {
-    const name = text === undefined ? '' : (this.strings.names[text] ?? text);
-    return name === '' ? role : `${name} · ${role}`;
   }
 
   protected override updated(): void {
