@@ -3,8 +3,6 @@ import { css, html } from 'lit';
 
 export const choiceStyle = css`
   fieldset {
-    display: inline-grid;
-    gap: 0.2rem;
     margin: 0;
     padding: 0;
     border: 0;
@@ -12,6 +10,7 @@ export const choiceStyle = css`
     color: var(--fovea-muted);
   }
   legend {
+    margin-bottom: 0.2rem;
     padding: 0;
   }
   .choices {

@@ -114,6 +114,7 @@ export class FoveaPage extends LitElement {
                 <button class="plain" @click=${() => this.say('')}>${strings.dismiss}</button>
               </p>`
         }
+        <h2 class="hidden">${strings.views[view]}</h2>
         ${this.body()}
       </main>
       ${this.dragging ? html`<div class="drop">${strings.drop}</div>` : nothing}`;

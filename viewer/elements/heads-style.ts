@@ -11,8 +11,13 @@ export const headsStyle = css`
     display: block;
     color: var(--ink);
   }
-  section + section {
-    margin-top: 1.25rem;
+  .layers {
+    display: grid;
+    grid-template-columns: repeat(
+      auto-fill,
+      minmax(min(100%, calc(var(--heads) * 8.7rem - 0.6rem)), 1fr)
+    );
+    gap: 1.25rem 1.5rem;
   }
   h3 {
     margin: 0 0 0.5rem;
@@ -21,7 +26,7 @@ export const headsStyle = css`
   }
   .heads {
     display: grid;
-    grid-template-columns: repeat(auto-fill, minmax(8.5rem, 1fr));
+    grid-template-columns: repeat(auto-fill, minmax(8.1rem, 1fr));
     gap: 0.6rem;
   }
   button {

@@ -92,7 +92,8 @@ export class FoveaHeads extends LitElement {
   }
 
   protected override render() {
-    return html`<div class="layers" @click=${this.open} @keydown=${this.move} @focusin=${this.reach}>
+    const most = Math.max(1, ...this.layers.map(({ heads }) => heads.length));
+    return html`<div class="layers" style="--heads: ${most}" @click=${this.open} @keydown=${this.move} @focusin=${this.reach}>
       ${this.layers.map(
         (layer, row) => html`<section role="group" aria-label=${layer.title ?? layer.name}>
           <h3>${layer.title ?? layer.name}</h3>
