@@ -33,6 +33,7 @@ export { type AttentionMapOptions, attentionMap } from './map/map-of.js';
 export type { PooledWeights, PoolPlace } from './map/pooling.js';
 export type { Watch } from './map/progress.js';
 export type { ByteSource, RandomAccess } from './map/random-access.js';
+export type { RefinePlace } from './map/refine.js';
 export {
   createTrace,
   openTrace,

@@ -7,6 +7,7 @@ import { describe, formatShape, type HostTensor } from '../tensor/host.js';
 import { below, count, index, range } from './places.js';
 import { type PooledWeights, type PoolPlace, pool } from './pooling.js';
 import { Progress, type Watch } from './progress.js';
+import { type RefinePlace, refine } from './refine.js';
 import { largest } from './top-keys.js';
 import type { Moments, Range, WeightSource } from './weight-source.js';
 
@@ -15,6 +16,8 @@ export interface RowPlace {
   readonly batch?: number;
   readonly head?: number;
   readonly query: number;
+  /** Ends the reading: it rejects with the signal's reason. */
+  readonly signal?: AbortSignal;
 }
 
 export interface TilePlace {
@@ -23,6 +26,7 @@ export interface TilePlace {
   /** [from, to) of the batch entry's (packed: the sequence's) queries; default: all. */
   readonly queries?: Range;
   readonly keys?: Range;
+  readonly signal?: AbortSignal;
 }
 
 /** What readings of whole maps take: which pairs (default: all), and how they are watched. */
@@ -66,20 +70,22 @@ export class AttentionMap {
   }
 
   /** Weights of one query over all keys of its batch entry, padding included: Float32Array(Lk). */
-  async row({ batch, head, query }: RowPlace): Promise<Float32Array> {
+  async row({ batch, head, query, signal }: RowPlace): Promise<Float32Array> {
     const [b, h] = this.pair(batch, head);
     below('attention map: query', query, this.lengths.queries[b]);
-    return this.live().tile(b, h, [query, query + 1], [0, this.lengths.keys[b]]);
+    const progress = new Progress(1, { signal });
+    return this.live().tile(b, h, [query, query + 1], [0, this.lengths.keys[b]], progress);
   }
 
   /** Weights of queries [a,b) over keys [c,d): float32 [b−a, d−c]. */
-  async tile({ batch, head, queries, keys }: TilePlace = {}): Promise<HostTensor<'float32'>> {
+  async tile({ batch, head, queries, keys, signal }: TilePlace = {}): Promise<HostTensor<'float32'>> {
     const [b, h] = this.pair(batch, head);
     const rows = range('queries', queries, this.lengths.queries[b]);
     const columns = range('keys', keys, this.lengths.keys[b]);
     const shape = [rows[1] - rows[0], columns[1] - columns[0]];
-    const source = this.live();
-    const data = shape[0] * shape[1] === 0 ? new Float32Array(0) : await source.tile(b, h, rows, columns);
+    const [source, progress] = [this.live(), new Progress(1, { signal })];
+    const none = shape[0] * shape[1] === 0;
+    const data = none ? new Float32Array(0) : await source.tile(b, h, rows, columns, progress);
     return { dtype: 'float32', shape, data };
   }
 
@@ -95,12 +101,26 @@ export class AttentionMap {
    * columns likewise; where there are more rows than queries, query a + ⌊r·n/rows⌋ alone, repeated.
    *
    * `estimate` reads that many queries of each row only, spread evenly (sums are scaled up), and tells in `fraction`
-   * what share of all it read; a maximum is then a lower bound. Numbers are within 1e-5 relative to a bin's own (and
+   * what share of all it read; a maximum is then a lower bound. Below 1 it reads one query of that share of the rows, and
+   * the others repeat the nearest of these. Numbers are within 1e-5 relative to a bin's own (and
    * 1e-5 absolute of a mean or maximum). Rejects with OptionError, and with the signal's reason.
    */
   async pool(place: PoolPlace): Promise<PooledWeights> {
     const [b, h] = this.pair(place.batch, place.head);
     return pool(this.live(), [b, h], [this.lengths.queries[b], this.lengths.keys[b]], place);
+  }
+
+  /**
+   * Pictures of one region, as pool() makes them, that sharpen: the first about `within` milliseconds (default 250) after
+   * it is asked for, from as many queries, spread evenly, as could be read by then; the next from twice as many, or after
+   * two seconds; the last from all, exact. No query is read twice, `fraction` tells how many were, and rows of the picture
+   * of which none was repeat the nearest. A region of little work comes exact at once. It goes on only while the next
+   * picture is asked for: `for await (const picture of map.refine(view)) draw(picture)`, until the loop is left or the
+   * signal rejects it with its reason. Row statistics that are not known yet count in the time.
+   */
+  async *refine(place: RefinePlace): AsyncGenerator<PooledWeights, void, undefined> {
+    const [b, h] = this.pair(place.batch, place.head);
+    yield* refine(() => this.live(), [b, h], [this.lengths.queries[b], this.lengths.keys[b]], place);
   }
 
   /**

@@ -39,17 +39,39 @@ export function statisticAt(p: AttentionProblem, b: number, h: number, i: number
   return p.statistics.offsets[b] + h * p.statistics.head + i * p.statistics.row;
 }
 
-/** Those of the rows whose statistics are missing: all as they are, or a list. */
-export function missingOf(known: Known, p: AttentionProblem, b: number, h: number, rows: Rows): Rows {
-  const { missing } = known;
-  if (missing === undefined) return [0, 0];
+/** The first row from `from` on whose statistics are missing, or the number of rows. */
+export function nextMissing(
+  { missing }: Known,
+  p: AttentionProblem,
+  [b, h]: readonly [number, number],
+  rows: Rows,
+  from: number,
+): number {
+  const all = countOf(rows);
+  if (missing === undefined) return all;
+  let t = from;
+  while (t < all && !missing[statisticAt(p, b, h, queryAt(rows, t))]) t++;
+  return t;
+}
+
+/** At most `most` rows from `from` on whose statistics are missing. */
+export function missingOf(
+  known: Known,
+  p: AttentionProblem,
+  pair: readonly [number, number],
+  rows: Rows,
+  from: number,
+  most: number,
+): Rows {
   const all = countOf(rows);
   const list: number[] = [];
-  for (let t = 0; t < all; t++) {
-    const i = queryAt(rows, t);
-    if (missing[statisticAt(p, b, h, i)]) list.push(i);
+  for (let t = from; list.length < most; t++) {
+    t = nextMissing(known, p, pair, rows, t);
+    if (t === all) break;
+    list.push(queryAt(rows, t));
   }
-  return list.length === all ? rows : Int32Array.from(list);
+  const [first, n] = [list[0] ?? 0, list.length];
+  return n === 0 || list[n - 1] - first === n - 1 ? [first, first + n] : Int32Array.from(list);
 }
 
 /** Adds the sink to a row's maximum and sum over its keys, and keeps them. */

@@ -1,12 +1,14 @@
 // attentionMap(): the map of an attention that something else computed, or whose output nobody wants.
 import { attentionReference } from '../attention/reference.js';
 import { floatOperand } from '../attention/shapes.js';
-import { validateAttention } from '../attention/validate.js';
+import { validateAttention, validateProblem } from '../attention/validate.js';
 import { ShapeError } from '../tensor/errors.js';
 import { formatShape, type HostTensor, type TensorLike } from '../tensor/host.js';
 import { type AttentionCallOptions, chooseEngine } from './attention.js';
 import { AttentionMap } from './attention-map.js';
+import { HeldWeights, type Streams } from './held-weights.js';
 import { fromLogSumExp, type Known, unknown } from './known.js';
+import type { Watch } from './progress.js';
 import { ReferenceWeights } from './reference-weights.js';
 import { KernelWeights } from './weights.js';
 
@@ -40,6 +42,27 @@ export async function attentionMap(
   else known = engine ? unknown(problem) : { ...attentionReference(problem) };
   const weights = engine ? new KernelWeights(engine, problem, known) : new ReferenceWeights(problem, known);
   return new AttentionMap(problem, weights);
+}
+
+/** The map of a q [H,Lq,D] and k [Hkv,Lk,D] that lie in a file, and what reads them into the engine. */
+export async function streamedMap(
+  [q, k]: readonly [q: readonly number[], k: readonly number[]],
+  streams: Streams,
+  options: AttentionMapOptions,
+): Promise<{ map: AttentionMap; load: (watch: Watch) => Promise<void> }> {
+  const { logSumExp, engine: given, ...call } = options;
+  const rows = (shape: readonly number[]): HostTensor => ({
+    dtype: 'float32',
+    shape,
+    data: new Float32Array(0),
+  });
+  const problem = validateProblem('attentionMap', [rows(q), rows(k), rows(k)], call);
+  const known = logSumExp
+    ? fromLogSumExp(problem, rowsOf(logSumExp, problem.statistics.shape))
+    : unknown(problem);
+  const engine = (await chooseEngine('attentionMap', problem, { engine: given }))!;
+  const weights = new HeldWeights(engine, problem, known, streams);
+  return { map: new AttentionMap(problem, weights), load: (watch) => weights.load(watch) };
 }
 
 function rowsOf(value: TensorLike, shape: readonly number[]): HostTensor {

@@ -15,7 +15,10 @@ export interface PoolPlace extends Watch {
   readonly rows: number;
   readonly columns: number;
   readonly reduce: 'sum' | 'mean' | 'max';
-  /** Queries read of each row of the picture, spread evenly over its own; default: all. */
+  /**
+   * Queries read of each row of the picture, spread evenly over its own; default: all. A fraction of 1: of so many rows
+   * one query, and the others repeat the nearest of these.
+   */
   readonly estimate?: number;
 }
 
@@ -32,69 +35,136 @@ const MOST_CELLS = 2 ** 26;
 export async function pool(
   source: WeightSource,
   [batch, head]: readonly [number, number],
-  [Lq, Lk]: readonly [number, number],
+  lengths: readonly [number, number],
   place: PoolPlace,
 ): Promise<PooledWeights> {
-  const { rows, columns, reduce, estimate, signal, onProgress } = place;
-  const [queries, keys] = [range('queries', place.queries, Lq), range('keys', place.keys, Lk)];
-  for (const [name, value] of Object.entries({ rows, columns })) count(name, value, 1);
-  if (estimate !== undefined) count('estimate', estimate, 1);
-  if (rows * columns > MOST_CELLS) {
-    throw new OptionError(`attention map: a picture has at most 2^26 cells, got ${rows} × ${columns}`);
-  }
-  if (reduce !== 'sum' && reduce !== 'mean' && reduce !== 'max') {
-    throw new OptionError(`attention map: reduce is 'sum', 'mean' or 'max', got ${describe(reduce)}`);
-  }
-  const [n, m] = [queries[1] - queries[0], keys[1] - keys[0]];
-  const shape = [rows, columns];
-  if (n === 0 || m === 0) {
-    signal?.throwIfAborted();
-    return {
-      dtype: 'float32',
-      shape,
-      data: new Float32Array(rows * columns),
-      fraction: 1,
-      lowerBound: false,
-    };
-  }
-  // As many bins as there are queries and keys; what the picture has more of repeats them.
-  const [height, width] = [Math.min(rows, n), Math.min(columns, m)];
-  const { chosen, bins, read } = choose(queries, height, estimate);
-  const most = reduce === 'max';
-  const into = new Float64Array(height * width);
-  const progress = new Progress(countOf(chosen) * m, { signal, onProgress });
-  await source.pool({ batch, head, rows: chosen, bins, keys, columns: width, most, into }, progress);
-  const fraction = countOf(chosen) / n;
-  const data = new Float32Array(rows * columns);
-  for (let r = 0; r < rows; r++) {
-    const y = Math.floor((r * height) / rows);
-    const own = edge(y + 1, n, height) - edge(y, n, height);
-    for (let c = 0; c < columns; c++) {
-      const x = Math.floor((c * width) / columns);
-      let factor = 1;
-      if (reduce === 'sum') factor = own / read[y];
-      else if (!most) factor = 1 / (read[y] * (edge(x + 1, m, width) - edge(x, m, width)));
-      data[r * columns + c] = into[y * width + x] * factor;
+  const { estimate, signal, onProgress } = place;
+  const part = typeof estimate === 'number' && estimate > 0 && estimate < 1;
+  if (estimate !== undefined && !part) count('estimate', estimate, 1);
+  const canvas = new Canvas(lengths, place);
+  const { queries, keys, height, width: columns, most, into } = canvas;
+  signal?.throwIfAborted();
+  if (canvas.empty) return canvas.picture();
+  const { chosen, bins } = choose(queries, height, estimate);
+  const progress = new Progress(countOf(chosen) * (keys[1] - keys[0]), { signal, onProgress });
+  await source.pool({ batch, head, rows: chosen, bins, keys, columns, most, into }, progress);
+  canvas.count(bins);
+  return canvas.picture();
+}
+
+/** A picture in the making: what was read of each of its rows. */
+export class Canvas {
+  readonly queries: Range;
+  readonly keys: Range;
+  /** As many bins as there are queries and keys; what the picture has more of repeats them. */
+  readonly height: number;
+  readonly width: number;
+  readonly most: boolean;
+  /** Row-major sums or maxima of the bins. */
+  readonly into: Float64Array;
+  /** Queries read of each bin, and of all. */
+  private readonly read: Int32Array;
+  private done = 0;
+
+  /** Throws OptionError. */
+  constructor(
+    [Lq, Lk]: readonly [number, number],
+    private readonly place: Omit<PoolPlace, 'estimate'>,
+  ) {
+    const { rows, columns, reduce } = place;
+    this.queries = range('queries', place.queries, Lq);
+    this.keys = range('keys', place.keys, Lk);
+    for (const [name, value] of Object.entries({ rows, columns })) count(name, value, 1);
+    if (rows * columns > MOST_CELLS) {
+      throw new OptionError(`attention map: a picture has at most 2^26 cells, got ${rows} × ${columns}`);
     }
+    if (reduce !== 'sum' && reduce !== 'mean' && reduce !== 'max') {
+      throw new OptionError(`attention map: reduce is 'sum', 'mean' or 'max', got ${describe(reduce)}`);
+    }
+    this.height = Math.min(rows, this.queries[1] - this.queries[0]);
+    this.width = Math.min(columns, this.keys[1] - this.keys[0]);
+    this.most = reduce === 'max';
+    this.into = new Float64Array(this.height * this.width);
+    this.read = new Int32Array(this.height);
   }
-  return { dtype: 'float32', shape, data, fraction, lowerBound: most && fraction < 1 };
+
+  get empty(): boolean {
+    return this.into.length === 0;
+  }
+
+  /** Queries of the region that are not read yet. */
+  get left(): number {
+    return this.queries[1] - this.queries[0] - this.done;
+  }
+
+  /** Notes the bins of queries that were read. */
+  count(bins: Int32Array): void {
+    for (const bin of bins) this.read[bin]++;
+    this.done += bins.length;
+  }
+
+  /** The picture as it stands; something of it has been read. */
+  picture(): PooledWeights {
+    const { rows, columns, reduce } = this.place;
+    const { read, height, width, most, into } = this;
+    const [n, m] = [this.queries[1] - this.queries[0], this.keys[1] - this.keys[0]];
+    const data = new Float32Array(rows * columns);
+    const shape = [rows, columns];
+    if (this.empty) return { dtype: 'float32', shape, data, fraction: 1, lowerBound: false };
+    const nearest = nearestRead(read);
+    for (let r = 0; r < rows; r++) {
+      const y = Math.floor((r * height) / rows);
+      const from = nearest[y];
+      const own = edge(y + 1, n, height) - edge(y, n, height);
+      for (let c = 0; c < columns; c++) {
+        const x = Math.floor((c * width) / columns);
+        let factor = 1;
+        if (reduce === 'sum') factor = own / read[from];
+        else if (!most) factor = 1 / (read[from] * (edge(x + 1, m, width) - edge(x, m, width)));
+        data[r * columns + c] = into[from * width + x] * factor;
+      }
+    }
+    const fraction = this.done / n;
+    return { dtype: 'float32', shape, data, fraction, lowerBound: most && fraction < 1 };
+  }
+}
+
+/** For each bin itself or, where nothing of it was read, the nearest of which something was. */
+function nearestRead(read: Int32Array): Int32Array {
+  const nearest = new Int32Array(read.length).fill(-1);
+  let last = -1;
+  for (let y = 0; y < read.length; y++) {
+    if (read[y] > 0) last = y;
+    nearest[y] = last;
+  }
+  let next = -1;
+  for (let y = read.length - 1; y >= 0; y--) {
+    if (read[y] > 0) next = y;
+    const before = nearest[y];
+    if (before < 0 || (next >= 0 && next - y < y - before)) nearest[y] = next;
+  }
+  return nearest;
 }
 
 /** Where bin r of `bins` begins among n. */
-function edge(r: number, n: number, bins: number): number {
+export function edge(r: number, n: number, bins: number): number {
   return Math.floor((r * n) / bins);
 }
 
-/** The queries to read, the bin of each, and how many each bin has. */
+/** The queries to read, and the bin of each. */
 function choose(
   [from, to]: Range,
   height: number,
   estimate = Number.POSITIVE_INFINITY,
-): { chosen: Rows; bins: Int32Array; read: Int32Array } {
+): { chosen: Rows; bins: Int32Array } {
   const n = to - from;
-  const read = Int32Array.from({ length: height }, (_, r) =>
-    Math.min(estimate, edge(r + 1, n, height) - edge(r, n, height)),
-  );
+  const read = new Int32Array(height);
+  if (estimate < 1) {
+    const some = Math.max(1, Math.round(height * estimate));
+    for (let t = 0; t < some; t++) read[Math.floor(((2 * t + 1) * height) / (2 * some))] = 1;
+  } else
+    for (let r = 0; r < height; r++)
+      read[r] = Math.min(estimate, edge(r + 1, n, height) - edge(r, n, height));
   const total = read.reduce((a, b) => a + b, 0);
   const bins = new Int32Array(total);
   const list = new Int32Array(total === n ? 0 : total);
@@ -107,5 +177,5 @@ function choose(
       if (total !== n) list[at] = from + first + Math.floor(((2 * t + 1) * own) / (2 * read[r]));
     }
   }
-  return { chosen: total === n ? [from, to] : list, bins, read };
+  return { chosen: total === n ? [from, to] : list, bins };
 }

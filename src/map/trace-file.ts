@@ -1,15 +1,16 @@
 // A trace's file: a safetensors file whose header is read at once, its tensors when they are asked for, in pieces that
 // are checked as they come. Whatever the file says is checked before it is used.
-import { bytesPerElement, makeArray, type TypedArrayOf } from '../tensor/dtype.js';
+import { bytesPerElement, type DType, isFloat, makeArray, type TypedArrayOf } from '../tensor/dtype.js';
 import { FileFormatError, LimitError } from '../tensor/errors.js';
 import { bfloat16ToFloat32 } from '../tensor/half.js';
-import { formatShape, type HostTensor } from '../tensor/host.js';
+import { formatShape, type HostTensor, toFloat32 } from '../tensor/host.js';
 import {
   littleEndian,
   readHeaderLength,
   readSafetensorsHeader,
   type SafetensorsEntry,
 } from '../tensor/safetensors.js';
+import type { Stream } from './held-weights.js';
 import type { OpenBytes } from './random-access.js';
 import { parseTraceDescription, type TraceDescription } from './trace-format.js';
 import { type Numbers, PARTS, type PartName, type Parts, splitName } from './trace-parts.js';
@@ -47,44 +48,69 @@ export async function readTraceFile(file: OpenBytes): Promise<TraceFile> {
 
 function filePart(file: OpenBytes, at: number, entry: SafetensorsEntry, numbers: Numbers): Parts[PartName] {
   const { dtype, shape } = entry;
-  return { dtype, shape, read: () => readTensor(file, at, entry, numbers) };
+  const tensor: FileTensor = { file, at, entry, numbers };
+  const read = () => readTensor(tensor);
+  if (file.bytes || !isFloat(dtype)) return { dtype, shape, read };
+  const stream: Stream = async (from, to, visit) => {
+    for await (const piece of piecesOf(tensor, from, to)) await visit(toFloat32(piece));
+  };
+  return { dtype, shape, read, stream };
 }
 
-/** A tensor's numbers; bfloat16 as float32. A view where all bytes are in memory and aligned. */
-async function readTensor(
-  file: OpenBytes,
-  at: number,
-  { name, dtype, shape, size }: SafetensorsEntry,
-  numbers: Numbers,
-): Promise<HostTensor> {
-  const widened = dtype === 'bfloat16' ? 'float32' : dtype;
-  const check = (data: TypedArrayOf, from: number) => {
-    const bad = numbers === 'any' ? -1 : findIllegal(data, widened === 'float16', numbers === 'below');
-    if (bad < 0) return;
+/** A tensor as it lies in a file, at a byte of it. */
+interface FileTensor {
+  readonly file: OpenBytes;
+  readonly at: number;
+  readonly entry: SafetensorsEntry;
+  readonly numbers: Numbers;
+}
+
+/** bfloat16 becomes float32. */
+const widened = (dtype: DType): DType => (dtype === 'bfloat16' ? 'float32' : dtype);
+
+/** Numbers from `from` on, as they are in these bytes, checked. */
+function decode(
+  { entry: { name, dtype, shape }, numbers }: FileTensor,
+  bytes: Uint8Array,
+  offset: number,
+  from: number,
+  count: number,
+): HostTensor {
+  const own = littleEndian(bytes, offset, dtype, count);
+  const data = dtype === 'bfloat16' ? bfloat16ToFloat32(own as Uint16Array) : own;
+  const bad = numbers === 'any' ? -1 : findIllegal(data, dtype === 'float16', numbers === 'below');
+  if (bad >= 0) {
     const place = formatShape(indexOf(from + bad, shape));
     const expected = numbers === 'below' ? 'numbers below ∞' : 'finite numbers';
     throw new FileFormatError(
       `trace: tensor ${JSON.stringify(name)}: expected ${expected}, got another at ${place}`,
     );
-  };
-  const decode = (bytes: Uint8Array, offset: number, count: number): TypedArrayOf => {
-    const own = littleEndian(bytes, offset, dtype, count);
-    return dtype === 'bfloat16' ? bfloat16ToFloat32(own as Uint16Array) : own;
-  };
-  if (file.bytes) {
-    const data = decode(file.bytes, at, size);
-    check(data, 0);
-    return { dtype: widened, shape, data };
   }
-  const data = allocate(name, size, widened);
-  const width = bytesPerElement(dtype);
-  for (let from = 0; from < size; from += STEP / width) {
-    const count = Math.min(STEP / width, size - from);
-    const piece = decode(await file.read(at + from * width, count * width), 0, count);
-    check(piece, from);
-    (data as Float32Array).set(piece as Float32Array, from);
+  return { dtype: widened(dtype), shape: [count], data } as HostTensor;
+}
+
+/** Numbers [from, to), some megabytes at a time. */
+async function* piecesOf(tensor: FileTensor, from: number, to: number): AsyncGenerator<HostTensor> {
+  const width = bytesPerElement(tensor.entry.dtype);
+  for (let i = from; i < to; i += STEP / width) {
+    const count = Math.min(STEP / width, to - i);
+    yield decode(tensor, await tensor.file.read(tensor.at + i * width, count * width), 0, i, count);
   }
-  return { dtype: widened, shape, data };
+}
+
+/** A tensor's numbers; bfloat16 as float32. A view where all bytes are in memory and aligned. */
+async function readTensor(tensor: FileTensor): Promise<HostTensor> {
+  const { file, at, entry } = tensor;
+  const { name, shape, size } = entry;
+  if (file.bytes) return { ...decode(tensor, file.bytes, at, 0, size), shape };
+  const dtype = widened(entry.dtype);
+  const data = allocate(name, size, dtype);
+  let done = 0;
+  for await (const piece of piecesOf(tensor, 0, size)) {
+    (data as Float32Array).set(piece.data as Float32Array, done);
+    done += piece.data.length;
+  }
+  return { dtype, shape, data } as HostTensor;
 }
 
 function allocate(name: string, size: number, dtype: HostTensor['dtype']): TypedArrayOf {

@@ -6,6 +6,7 @@ import { validateProblem } from '../attention/validate.js';
 import { type DType, isFloat } from '../tensor/dtype.js';
 import { DTypeError, OptionError, ShapeError } from '../tensor/errors.js';
 import { formatShape, type HostTensor, hostTensor } from '../tensor/host.js';
+import type { Stream } from './held-weights.js';
 import type { EntryDescription, PlainOptions } from './trace-format.js';
 
 /** A tensor that may still lie in its file. `read` rejects with FileFormatError where its numbers are not legal. */
@@ -13,6 +14,8 @@ export interface TracePart {
   readonly dtype: DType;
   readonly shape: readonly number[];
   read(): Promise<HostTensor>;
+  /** Reads it in pieces that nobody keeps: of a float tensor in a file. */
+  readonly stream?: Stream;
 }
 
 /** What numbers a tensor may hold: 'below' is all but NaN and ∞, with −∞ for a key, a sink or a row that is not. */

@@ -7,7 +7,8 @@ import { EngineError, FileFormatError, FoveaError, OptionError } from '../tensor
 import { type HostTensor, type TensorLike, toFloat64 } from '../tensor/host.js';
 import { serializeSafetensors } from '../tensor/safetensors.js';
 import type { AttentionMap } from './attention-map.js';
-import { attentionMap } from './map-of.js';
+import { type AttentionMapOptions, attentionMap, streamedMap } from './map-of.js';
+import type { Watch } from './progress.js';
 import { type ByteSource, type OpenBytes, openBytes } from './random-access.js';
 import { readTraceFile } from './trace-file.js';
 import {
@@ -79,6 +80,8 @@ export class TraceEntry implements EntryDescription {
   readonly parts: Parts;
   #making: Promise<AttentionMap> | undefined;
   #map: AttentionMap | undefined;
+  /** Reads q and k of a file. */
+  #load: ((watch: Watch) => Promise<void>) | undefined;
   #disposed = false;
   readonly #engine: Engine | undefined;
 
@@ -94,16 +97,22 @@ export class TraceEntry implements EntryDescription {
   }
 
   /**
-   * The map of its weights, of shape [1,H,Lq,Lk], made at the first call; the trace disposes it. Rejects with
-   * FileFormatError where the file's numbers are not legal, EngineError after `dispose`.
+   * The map of its weights, of shape [1,H,Lq,Lk], made at the first call; the trace disposes it. q and k of a file go
+   * into the engine meanwhile, piece by piece, and are held nowhere else; heads beyond the 1 GiB that an engine keeps of
+   * all traces are read when a question needs them. Rejects with FileFormatError where the file's numbers are not legal,
+   * LimitError where the engine has no room, the signal's reason (a later call goes on), EngineError after `dispose`.
    */
-  async map(): Promise<AttentionMap> {
+  async map(watch: Watch = {}): Promise<AttentionMap> {
     this.#live();
+    watch.signal?.throwIfAborted();
     this.#making ??= this.#make().catch((error) => {
       this.#making = undefined;
       throw error;
     });
-    return this.#making;
+    const map = await this.#making;
+    await this.#load?.(watch);
+    this.#live();
+    return map;
   }
 
   /** What valueWeightedNorms takes, or undefined where the trace has none. */
@@ -122,16 +131,21 @@ export class TraceEntry implements EntryDescription {
     const options: Record<string, unknown> = { ...attentionOptions(this.options) };
     for (const name of TENSOR_OPTIONS) if (this.parts[name]) options[name] = await this.read(name);
     const logSumExp = await this.read('logSumExp');
-    const [q, k] = [(await this.read('q'))!, (await this.read('k'))!];
-    this.#live();
-    const map = await attentionMap(q, k, {
-      ...options,
-      engine: this.#engine,
-      logSumExp: logSumExp && asReturned(logSumExp),
-    });
+    const call = { ...options, engine: this.#engine, logSumExp: logSumExp && asReturned(logSumExp) };
+    const map = await this.#mapOf(call);
     if (this.#disposed) map.dispose();
     this.#live();
     this.#map = map;
+    return map;
+  }
+
+  async #mapOf(call: AttentionMapOptions): Promise<AttentionMap> {
+    const [q, k] = [this.parts.q!, this.parts.k!];
+    if (q.stream === undefined || k.stream === undefined) {
+      return attentionMap(await q.read(), await k.read(), call);
+    }
+    const { map, load } = await streamedMap([q.shape, k.shape], { q: q.stream, k: k.stream }, call);
+    this.#load = load;
     return map;
   }
 

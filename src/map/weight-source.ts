@@ -31,7 +31,7 @@ export interface Moments {
 
 export interface WeightSource {
   /** Row-major [queries, keys] of one (batch, head). */
-  tile(batch: number, head: number, queries: Range, keys: Range): Promise<Float32Array>;
+  tile(batch: number, head: number, queries: Range, keys: Range, progress?: Progress): Promise<Float32Array>;
   /** Advances the progress by 1 for every weight. */
   pool(work: PoolWork, progress: Progress): Promise<void>;
   moments(batch: number, head: number, progress: Progress): Promise<Moments>;

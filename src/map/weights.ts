@@ -1,7 +1,7 @@
 // Weights from the kernels. A question is cut into parts of some rows and keys, each bounded in work and in what it takes
 // in the engine; keys of a head stay there between questions where they fit. How it is cut follows from shapes alone.
 import { type AttentionProblem, type CellTensor, keyHead } from '../attention/problem.js';
-import type { AttentionCall, AttentionStatistics, Cells } from '../engine/ops/attention.js';
+import type { AttentionCall, AttentionStatistics, Cells, Operand } from '../engine/ops/attention.js';
 import {
   attentionCells,
   attentionDiagonal,
@@ -13,12 +13,13 @@ import type { Engine, Tensor } from '../engine/types.js';
 import { type Box, download, upload } from './boxes.js';
 import { KeyHolder, type KeyRows, uploadPiece, uploadStatistics } from './call.js';
 import { floats, inScope } from './forward.js';
-import { type Known, learn, missingOf, sinkWeights, statisticAt } from './known.js';
+import { type Known, learn, missingOf, nextMissing, sinkWeights, statisticAt } from './known.js';
+import { Lock } from './lock.js';
 import { budget, split } from './parts.js';
 import { Progress } from './progress.js';
 import { forget, residentKeys, staysResident } from './resident.js';
 import { retained, weighing } from './retained.js';
-import { binRange, foldLanes, longestSlice, slicesOf } from './slices.js';
+import { blocksOf, foldLanes, longestSlice, slicesOf, spansOf } from './slices.js';
 import {
   countOf,
   type Moments,
@@ -30,10 +31,12 @@ import {
   type WeightSource,
 } from './weight-source.js';
 
-/** Multiplications of one part at most, about a tenth of a second: between parts a reading can be stopped. */
-const WORK = 2 ** 32;
+/** Multiplications of one part at most, about 20 ms of two threads: between parts a reading can be stopped. */
+const WORK = 2 ** 29;
 /** Rows are cut at multiples of the kernels' chunks. */
 const CHUNK = 64;
+/** Rows whose statistics are computed at a time where their keys must be brought in each time. */
+const MANY = 4096;
 const FAR = 2 ** 29;
 
 /** A part of a question as it is computed: its call, its statistics, and which rows and keys these are. */
@@ -60,6 +63,7 @@ interface Cut {
 
 export class KernelWeights implements WeightSource {
   protected problem: AttentionProblem;
+  private readonly learning = new Lock();
 
   constructor(
     protected readonly engine: Engine,
@@ -69,11 +73,17 @@ export class KernelWeights implements WeightSource {
     this.problem = weighing(problem);
   }
 
-  async tile(batch: number, head: number, queries: Range, keys: Range): Promise<Float32Array> {
+  async tile(
+    batch: number,
+    head: number,
+    queries: Range,
+    keys: Range,
+    progress?: Progress,
+  ): Promise<Float32Array> {
     const width = keys[1] - keys[0];
     const out = floats('weights', [queries[1] - queries[0], width]);
     const bytes = 4 * Math.min(CHUNK, queries[1] - queries[0]);
-    await this.each({ batch, head, rows: queries, keys, bytes }, undefined, (step) => {
+    await this.each({ batch, head, rows: queries, keys, bytes }, progress, (step) => {
       const { call, statistics, from } = step;
       const dimensions = [
         [call.Lq, width],
@@ -89,20 +99,18 @@ export class KernelWeights implements WeightSource {
     const { batch, head, rows, bins, keys, columns, most } = work;
     const span = keys[1] - keys[0];
     const ends = slicesOf(bins, longestSlice(span, columns));
+    const list = (data: Int32Array) => this.engine.tensor(data, [data.length]);
     // Sixteen slices of results at least fit at a time.
     const cut = { batch, head, rows, keys, bytes: (16 * 32 * columns) / span, ends };
-    await this.each(cut, progress, (step) => {
-      const origin = step.keys[0] - keys[0];
-      const [first, last] = binRange([origin, origin + step.call.Lk], span, columns);
-      const own = ends.filter((end) => end >= step.from && end <= step.from + step.call.Lq);
-      const slices = this.engine.tensor(
-        own.map((end) => end - step.from),
-        [own.length],
-      );
-      const request = { slices, positions: this.positions(step.rows), origin, span, columns, first, most };
-      const made = attentionPool(step.call, step.statistics, { ...request, width: last - first });
-      const fold = (data: unknown) => foldLanes(data as Float32Array, own, bins, [first, last], work);
-      return [made.read().then(fold)];
+    await this.each(cut, progress, ({ call, statistics, from, rows: some, keys: [first] }) => {
+      const origin = first - keys[0];
+      const spans = spansOf([origin, origin + call.Lk], span, columns, call.D);
+      const own = ends.filter((end) => end >= from && end <= from + call.Lq);
+      const slices = own.map((end) => end - from);
+      const lists = { slices: list(slices), blocks: list(blocksOf(slices)), positions: this.positions(some) };
+      const { reach, width } = spans;
+      const made = attentionPool(call, statistics, { ...lists, origin, span, columns, reach, width, most });
+      return [made.read().then((data) => foldLanes(data as Float32Array, own, bins, spans, work))];
     });
   }
 
@@ -191,22 +199,34 @@ export class KernelWeights implements WeightSource {
     const { batch, head, rows } = cut;
     const held = new KeyHolder(engine, p, false);
     const watch = progress ?? new Progress(1);
+    /** The part before, which computes while the next is issued: an engine worker never waits for the page. */
+    let before: { reads: Promise<unknown>; cells: number } | undefined;
+    const settle = async () => {
+      if (before === undefined) return;
+      await watch.wait(before.reads);
+      progress?.advance(before.cells);
+    };
     try {
       for (const keys of this.keyParts(cut)) {
         for (const [from, to] of this.rowParts(cut, keys[1] - keys[0])) {
           const some = someOf(rows, from, to);
           await watch.next();
           if (!bare) await this.learn(batch, head, some, watch);
-          await inScope(engine, () => {
+          await this.bring(batch, head, watch);
+          const reads = inScope(engine, () => {
             const call = this.call(batch, head, some, keys, held);
             const statistics = bare
               ? { rowMax: call.q.tensor, rowSum: call.q.tensor }
               : this.rowStatistics(cut, some);
             return issue({ call, statistics, from, rows: some, keys });
           });
-          progress?.advance((to - from) * (keys[1] - keys[0]));
+          // Heard in its turn, unless the part before fails first.
+          reads.catch(() => {});
+          await settle();
+          before = { reads, cells: (to - from) * (keys[1] - keys[0]) };
         }
       }
+      await settle();
     } finally {
       held.dispose();
     }
@@ -217,10 +237,10 @@ export class KernelWeights implements WeightSource {
     const p = this.problem;
     const own = Math.min(CHUNK, countOf(rows));
     const perKey = bytes + own * cellBytes(p);
-    let most = perKey > 0 ? budget.bytes / 2 / perKey : Number.POSITIVE_INFINITY;
+    let most = Math.min(WORK / (CHUNK * p.D), perKey > 0 ? budget.bytes / 2 / perKey : 2 ** 30);
     if (!this.resides(batch)) most = Math.min(most, budget.bytes / 2 / (4 * p.D));
     if (keys[0] === keys[1] || countOf(rows) === 0) return [];
-    const whole = Math.max(CHUNK, Math.floor(Math.min(most, 2 ** 30) / CHUNK) * CHUNK);
+    const whole = Math.max(CHUNK, Math.floor(most / CHUNK) * CHUNK);
     return split(keys[1] - keys[0], whole, CHUNK).map(([a, b]) => [keys[0] + a, keys[0] + b]);
   }
 
@@ -245,17 +265,17 @@ export class KernelWeights implements WeightSource {
   private call(batch: number, head: number, rows: Rows, keys: Range, held: KeyHolder): AttentionCall {
     const { engine, problem: p } = this;
     const own = keyHead(p, head);
+    const q = this.queries(batch, head, rows);
     const pair = { batches: [batch, batch + 1], heads: [head, head + 1], keyHeads: [own, own + 1] } as const;
     const kv = this.keys(batch, own, keys) ?? held.of({ ...pair, rows: [0, 0], keys });
     if (!(rows instanceof Int32Array)) {
-      return uploadPiece(engine, p, { ...pair, rows, keys }, kv, { sinks: false });
+      return uploadPiece(engine, p, { ...pair, rows, keys }, { ...kv, q }, { sinks: false });
     }
-    const call = uploadPiece(engine, p, { ...pair, rows: [0, 0], keys }, kv, { sinks: false });
+    const call = uploadPiece(engine, p, { ...pair, rows: [0, 0], keys }, { ...kv, q }, { sinks: false });
     const cells = (x: CellTensor | undefined, plain: Cells | undefined, bias: boolean) =>
       x?.query ? this.scattered(x, batch, head, rows, keys, bias) : plain;
     return {
       ...call,
-      q: this.scatteredRows(batch, head, rows),
       Lq: rows.length,
       mask: cells(p.mask, call.mask, false),
       bias: cells(p.bias, call.bias, true),
@@ -276,7 +296,12 @@ export class KernelWeights implements WeightSource {
     return { k: view, v: view };
   }
 
-  private scatteredRows(batch: number, head: number, rows: Int32Array): AttentionCall['q'] {
+  /** Brings in, before each part, what it needs that is not at hand at once. */
+  protected async bring(_batch: number, _head: number, _watch: Progress): Promise<void> {}
+
+  /** Some rows of a query head; undefined: a range as it lies in the caller's arrays. */
+  protected queries(batch: number, head: number, rows: Rows): Operand | undefined {
+    if (!(rows instanceof Int32Array)) return undefined;
     const { engine, problem: p } = this;
     const { offsets, head: byHead, row, tensor } = p.q;
     const starts = Array.from(rows, (i) => offsets[batch] + head * byHead + i * row);
@@ -312,15 +337,29 @@ export class KernelWeights implements WeightSource {
     return { rowMax: own(known.rowMax), rowSum: own(known.rowSum) };
   }
 
-  private positions(rows: Rows): Tensor | undefined {
+  protected positions(rows: Rows): Tensor | undefined {
     return rows instanceof Int32Array ? this.engine.tensor(rows, [rows.length]) : undefined;
   }
 
-  /** Computes those statistics of some rows that are not known yet. */
-  private async learn(batch: number, head: number, some: Rows, progress: Progress): Promise<void> {
-    const rows = missingOf(this.known, this.problem, batch, head, some);
+  /** Computes those statistics of some rows that are not known yet, some rows at a time; what is known stays. */
+  private async learn(batch: number, head: number, rows: Rows, progress: Progress): Promise<void> {
+    const { known, problem: p } = this;
+    const pair = [batch, head] as const;
+    const [keys, watch] = [this.keyCount(batch), progress.aside()];
+    const fit = Math.floor(WORK / Math.max(1, keys * p.D) / CHUNK) * CHUNK;
+    const most = this.resides(batch) ? Math.max(CHUNK, fit) : Math.max(MANY, fit);
+    for (let t = 0; ; ) {
+      t = nextMissing(known, p, pair, rows, t);
+      if (t === countOf(rows)) return;
+      // Another question may ask for the same rows.
+      await this.learning.run(watch, () =>
+        this.learnRows(batch, head, missingOf(known, p, pair, rows, t, most), watch),
+      );
+    }
+  }
+
+  private async learnRows(batch: number, head: number, rows: Rows, watch: Progress): Promise<void> {
     const count = countOf(rows);
-    if (count === 0) return;
     const [maxima, sums] = [new Float64Array(count).fill(Number.NEGATIVE_INFINITY), new Float64Array(count)];
     const keys = [0, this.keyCount(batch)] as const;
     const issue = ({ call, from, rows: own }: Step) => [
@@ -330,7 +369,7 @@ export class KernelWeights implements WeightSource {
           spanRows(data.length, call.Lq, 2, (at, t) => join(maxima, sums, from + t, data[at], data[at + 8]));
         }),
     ];
-    await this.each({ batch, head, rows, keys, bytes: 0 }, progress.aside(), issue, true);
+    await this.each({ batch, head, rows, keys, bytes: 0 }, watch, issue, true);
     for (let t = 0; t < count; t++) {
       learn(this.known, this.problem, [batch, head, queryAt(rows, t)], maxima[t], sums[t]);
     }

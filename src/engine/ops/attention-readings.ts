@@ -15,20 +15,23 @@ const SPAN = 4096;
 export interface PoolRequest {
   /** int32 [count + 1]: slice s has rows slices[s] to slices[s + 1] of the call. */
   readonly slices: Tensor;
+  /** int32 [… + 1]: block n has slices blocks[n] to blocks[n + 1]: one, or several of 8 rows, up to 64 together. */
+  readonly blocks: Tensor;
   /** int32 [Lq]: which query each row is; without it row t is query t. */
   readonly positions?: Tensor;
   /** The call's key 0 within a region of `span` keys, which `columns` bins divide. */
   readonly origin: number;
   readonly span: number;
   readonly columns: number;
-  /** Bins that are written: first to first + width. All keys of the call lie in them. */
-  readonly first: number;
+  /** Keys of each span, a multiple of 64, and as many bins as any of them touches. */
+  readonly reach: number;
   readonly width: number;
   /** The maximum instead of the sum. */
   readonly most: boolean;
 }
 
-const NONE = { positions: 0, slices: 0, origin: 0, span: 0, columns: 0, first: 0, width: 0, most: 0, own: 0 };
+const BINS = { slices: 0, blocks: 0, origin: 0, span: 0, columns: 0, reach: 0, width: 0, most: 0 };
+const NONE = { ...BINS, positions: 0, own: 0 };
 
 function issue(
   kernel: Extract<KernelName, `attention${'Cells' | 'Pool' | 'Moments' | 'Statistics' | 'Diagonal'}`>,
@@ -56,16 +59,23 @@ export function attentionCells(call: AttentionCall, statistics: AttentionStatist
   return issue('attentionCells', call, statistics, out, { width }, chunks(call) * Math.ceil(Lk / width));
 }
 
-/** Sums or maxima of weights, [slices, width, 8]: lane l of a slice has its rows l, l + 8, … */
+/** Sums or maxima of weights, [slices, spans, width, 8]: lane l of a slice has its rows l, l + 8, … */
 export function attentionPool(
   call: AttentionCall,
   statistics: AttentionStatistics,
-  { slices, positions, most, ...bins }: PoolRequest,
+  { slices, blocks, positions, most, ...bins }: PoolRequest,
 ): Tensor {
-  const count = slices.size - 1;
-  const out = call.q.tensor.engine.empty([count, bins.width, GROUP]);
-  const own = { ...bins, slices: slices.pointer, positions: positions?.pointer ?? 0, most: +most };
-  return issue('attentionPool', call, statistics, out, own, count);
+  const pieces = Math.ceil(call.Lk / bins.reach);
+  const out = call.q.tensor.engine.empty([slices.size - 1, pieces, bins.width, GROUP]);
+  const lists = { slices: slices.pointer, blocks: blocks.pointer, positions: positions?.pointer ?? 0 };
+  return issue(
+    'attentionPool',
+    call,
+    statistics,
+    out,
+    { ...bins, ...lists, most: +most },
+    (blocks.size - 1) * pieces,
+  );
 }
 
 /**

@@ -1,7 +1,7 @@
 // What the attention map reads of one pair (batch, head) by recomputing weights tile by tile from rowMax and rowSum,
 // exp(score − rowMax)/rowSum, before dropout, 0 where forbidden: one product where the forward pass needs two.
 //   attentionCells     w [rows][keys] of all rows and keys of the call
-//   attentionPool      per slice of rows and bin of keys, the sum (or maximum) of w in each of 8 lanes
+//   attentionPool      per slice of rows, span of keys and bin, the sum (or maximum) of w in each of 8 lanes
 //   attentionMoments   per row Σ e, Σ e·(score − rowMax) and Σ e·|i + o − j|, where e = exp(score − rowMax)
 //   attentionStatistics  per row the maximum of the scores and Σ exp(score − maximum): a forward pass without values
 //   attentionDiagonal  per row w at key i + own
@@ -32,10 +32,10 @@ let partKey: i32 = 0;
 let partEnd: i32 = 0;
 let partGroup: usize = 0;
 
-const OUT = SHARED_SLOTS, POSITIONS = SHARED_SLOTS + 1, SLICES = SHARED_SLOTS + 2, ORIGIN = SHARED_SLOTS + 3;
-const SPAN = SHARED_SLOTS + 4, COLUMNS = SHARED_SLOTS + 5, FIRST = SHARED_SLOTS + 6, WIDTH = SHARED_SLOTS + 7;
-const MOST = SHARED_SLOTS + 8, OWN = SHARED_SLOTS + 9;
-const ALL_SLOTS = SHARED_SLOTS + 10;
+const OUT = SHARED_SLOTS, POSITIONS = SHARED_SLOTS + 1, SLICES = SHARED_SLOTS + 2, BLOCKS = SHARED_SLOTS + 3;
+const ORIGIN = SHARED_SLOTS + 4, SPAN = SHARED_SLOTS + 5, COLUMNS = SHARED_SLOTS + 6, REACH = SHARED_SLOTS + 7;
+const WIDTH = SHARED_SLOTS + 8, MOST = SHARED_SLOTS + 9, OWN = SHARED_SLOTS + 10;
+const ALL_SLOTS = SHARED_SLOTS + 11;
 
 function begin(args: usize): void {
   decode(args);
@@ -175,34 +175,49 @@ export function attentionCells(args: usize, part: u32): void {
 }
 
 /**
- * Slots: out [slices][width][8], positions, slices [count + 1], origin, span, columns, first, width, most. Slice s has
- * rows slices[s] to slices[s + 1]; its row t lies in lane (t − slices[s]) mod 8. Key j of the call is key
- * g = origin + j of a region of `span` keys, which `columns` <= span bins divide: bin c begins at ⌊c·span/columns⌋.
- * Bins first to first + width are written. Part: a slice.
+ * Slots: out [slices][spans][width][8], positions, slices [count + 1], blocks [… + 1], origin, span, columns, reach, width,
+ * most. Slice s has rows slices[s] to slices[s + 1]; its row t lies in lane (t − slices[s]) mod 8. Block n has slices
+ * blocks[n] to blocks[n + 1]: one, or several of 8 rows (the last has fewer), up to 64 rows together. Span n has keys
+ * n·reach to (n + 1)·reach, a multiple of 64. Key j of the call is key g = origin + j of a region of `span` keys, which
+ * `columns` <= span bins divide: bin c begins at ⌊c·span/columns⌋. Each span's `width` bins begin with its first key's.
+ * Part: a block and a span of keys; spans fastest.
  */
 export function attentionPool(args: usize, part: u32): void {
   begin(args);
-  const slices: usize = argU(args, SLICES);
-  const from = load<i32>(slices + (<usize>part << 2)), to = load<i32>(slices + (<usize>part << 2), 4);
-  const bytes = <usize>argU(args, WIDTH) * CELLS;
-  const out: usize = address(args, OUT) + <usize>part * bytes;
-  memory.fill(out, 0, bytes);
+  const reach = <i32>argU(args, REACH);
+  const spans = <u32>((Lk + reach - 1) / reach);
+  const low = <i32>(part % spans) * reach, high = min(low + reach, Lk);
+  const slices: usize = argU(args, SLICES), blocks: usize = argU(args, BLOCKS) + (<usize>(part / spans) << 2);
+  const first = load<u32>(blocks), last = load<u32>(blocks, 4);
+  const from = load<i32>(slices + (<usize>first << 2)), to = load<i32>(slices + (<usize>last << 2));
+  const bytes = <usize>argU(args, WIDTH) * CELLS, stride = bytes * spans;
+  const out: usize = address(args, OUT) + <usize>first * stride + <usize>(part % spans) * bytes;
+  for (let s: usize = 0; s < <usize>(last - first); s++) memory.fill(out + s * stride, 0, bytes);
+  const next = last - first > 1 ? stride : 0;
+  const firstBin = binOf(args, low);
   for (let t = from; t < to; t += CHUNK) {
     const rows = min(CHUNK, to - t);
     packChunk(t, rows);
     readStatistics(args, t, rows);
-    const end = lastKey(0, rows);
-    for (let tile = firstKey(0, rows) & ~(TILE - 1); tile < end; tile += TILE) {
-      for (let r0 = 0; r0 < rows; r0 += GROUP) {
+    const end = min(high, lastKey(0, rows));
+    for (let tile = max(low, firstKey(0, rows) & ~(TILE - 1)); tile < end; tile += TILE) {
+      let own = out;
+      for (let r0 = 0; r0 < rows; r0 += GROUP, own += next) {
         const valid = min(GROUP, rows - r0);
-        const a = groupStart(tile, r0, valid), b = min(tile + TILE, lastKey(r0, valid));
+        const a = groupStart(tile, r0, valid), b = min(min(tile + TILE, high), lastKey(r0, valid));
         if (a >= b) continue;
         weigh(b - a, r0, valid, scores(args, t, r0, valid, a, b));
         if (valid <= 4) clearUpper(b - a);
-        fold(args, a, b - a, out);
+        fold(args, a, b - a, own, firstBin);
       }
     }
   }
+}
+
+/** The bin of key j of the call. */
+// @ts-ignore: decorator
+@inline function binOf(args: usize, j: i32): u32 {
+  return <u32>((<u64>(argU(args, ORIGIN) + j + 1) * <u64>argU(args, COLUMNS) - 1) / <u64>argU(args, SPAN));
 }
 
 function clearUpper(n: i32): void {
@@ -210,16 +225,16 @@ function clearUpper(n: i32): void {
   for (let c = cells; c < end; c += CELLS) v128.store(c, f32x4.splat(0), 16);
 }
 
-/** Adds the weights of keys [a, a + n) to their bins, or raises these to them. */
-function fold(args: usize, a: i32, n: i32, out: usize): void {
+/** Adds the weights of keys [a, a + n) to their bins, or raises these to them; `out` begins with bin `first`. */
+function fold(args: usize, a: i32, n: i32, out: usize, first: u32): void {
   const span = <u64>argU(args, SPAN), columns = <u64>argU(args, COLUMNS);
   const g = <u64>argU(args, ORIGIN) + <u64>a;
-  const bin = ((g + 1) * columns - 1) / span;
+  const bin = <u64>binOf(args, a);
   // The next bin's first key, and what its division left over: edges follow each other without another division.
   let edge = (bin + 1) * span / columns, left = (bin + 1) * span % columns;
   const step = span / columns, more = span % columns;
   const most = argU(args, MOST) != 0;
-  let to = out + <usize>(bin - argU(args, FIRST)) * CELLS;
+  let to = out + <usize>(bin - <u64>first) * CELLS;
   let c = cells;
   const end = cells + <usize>n * CELLS;
   while (c < end) {
