@@ -1,5 +1,13 @@
 // Custom elements that show attention in any page.
 export {
+  FoveaMap,
+  type Labels,
+  type MapView,
+  type Range,
+  type Reduce,
+  type Scale,
+} from './fovea-map.js';
+export {
   FoveaHeads,
   type HeadMeasure,
   type HeadNumbers,

@@ -1,0 +1,509 @@
+// <fovea-map>: any attention map as a picture to zoom into, from all of it down to single exact weights.
+import type { AttentionMap } from 'fovea';
+import { viridis } from 'fovea/inspect';
+import { html, LitElement, nothing, type PropertyValues, render, svg } from 'lit';
+import { type Locale, preferredLocale } from './locale.js';
+import { axes, FONT, type Gutters, guttersFor, type Labels, labelOf } from './map/axes.js';
+import type { MapView } from './map/camera.js';
+import { CellReader, type CellReading } from './map/cell-reader.js';
+import './map/colour-bar.js';
+import { colourTable, type Range, type Scale } from './map/colours.js';
+import { controls } from './map/controls.js';
+import { type Cell, crosshair } from './map/crosshair.js';
+import { type FigureParts, figurePng, figureSvg } from './map/figure.js';
+import { watchGestures } from './map/gestures.js';
+import { glide } from './map/glide.js';
+import { act } from './map/keyboard.js';
+import { mapStyles } from './map/map-styles.js';
+import { type Ink, markTemplate, type Tone } from './map/marks.js';
+import { Minimap } from './map/minimap.js';
+import { countText, percentText, weightText } from './map/numbers.js';
+import { readout } from './map/readout.js';
+import type { Reduce } from './map/sketch.js';
+import { mapStrings } from './map/strings.js';
+import { styles } from './map/styles.js';
+import { Surface } from './map/surface.js';
+
+export type { Labels, MapView, Range, Reduce, Scale };
+
+/** Cells drawn one by one in an SVG figure, at most. */
+const VECTOR = 4096;
+const PALETTE = Array.from({ length: 65 }, (_, i) => `rgb(${viridis(i / 64).join(' ')})`);
+const TABLE = colourTable(viridis);
+
+/**
+ * Shows one head of an AttentionMap of any size. Set `map` (and `batch`, `head` where it has several); the element never
+ * disposes it. The page's own thread draws; the map's engine computes.
+ *
+ * Events, all bubbling and composed: `fovea-view` {queries, keys} when the reader moves the view, `fovea-settings`
+ * {reduce, scale, range} when the reader changes one, `fovea-cell` {query, key, weight} when a cell was read, undefined
+ * when none is pointed at any more.
+ */
+export class FoveaMap extends LitElement {
+  static override properties = {
+    map: { attribute: false },
+    batch: { type: Number },
+    head: { type: Number },
+    queryLabels: { attribute: false },
+    keyLabels: { attribute: false },
+    reduce: {},
+    scale: {},
+    range: { attribute: false },
+    locale: {},
+    cell: { state: true },
+    reading: { state: true },
+    failure: { state: true },
+    shown: { state: true },
+  };
+  static override styles = [styles, mapStyles];
+
+  declare map: AttentionMap | undefined;
+  declare batch: number;
+  declare head: number;
+  /** Tokens of the queries and of the keys. */
+  declare queryLabels: Labels;
+  declare keyLabels: Labels;
+  /** What becomes of many weights in one pixel. */
+  declare reduce: Reduce;
+  declare scale: Scale;
+  /** Colours from and to; undefined: fitted to the view. */
+  declare range: Range | undefined;
+  declare locale: Locale;
+  declare private cell: Cell | undefined;
+  declare private reading: CellReading | undefined;
+  declare private failure: string | undefined;
+  /** What the controls say of the picture; replaced when it changes. */
+  declare private shown: string;
+
+  private readonly surface = new Surface({
+    changed: () => this.requestFrame(),
+    failed: (error) => this.fail(error),
+  });
+  private readonly minimap = new Minimap(this.surface, (query, key) => this.center(query, key));
+  private readonly reader = new CellReader(
+    (reading) => this.take(reading),
+    (error) => this.fail(error),
+  );
+  private readonly letters = document.createElement('canvas').getContext('2d')!;
+  private readonly widths = new Map<string, number>();
+  private gutters: Gutters = { left: 60, top: 40, slanted: false };
+  private wanted: MapView | undefined;
+  private frameDue = 0;
+  private observer: ResizeObserver | undefined;
+  private endGestures: (() => void) | undefined;
+  private moved = false;
+
+  constructor() {
+    super();
+    [this.batch, this.head, this.reduce, this.scale] = [0, 0, 'mean', 'linear'];
+    this.locale = preferredLocale();
+    this.shown = '';
+  }
+
+  /** What of the matrix is in view, in cells; setting shows all of a part, as large as it fits. */
+  get view(): MapView {
+    return this.wanted ?? this.surface.camera.view;
+  }
+
+  set view(view: MapView | undefined) {
+    this.wanted = view ?? { queries: [0, Number.POSITIVE_INFINITY], keys: [0, Number.POSITIVE_INFINITY] };
+    this.requestUpdate();
+  }
+
+  /** The view with axes and colour bar, twice the page's resolution. */
+  toPng(): Promise<Blob> {
+    return figurePng(this.figure());
+  }
+
+  async toSvg(): Promise<string> {
+    return figureSvg(this.figure());
+  }
+
+  override connectedCallback(): void {
+    super.connectedCallback();
+    if (this.hasUpdated) this.watch();
+  }
+
+  override disconnectedCallback(): void {
+    super.disconnectedCallback();
+    this.observer?.disconnect();
+    this.endGestures?.();
+    cancelAnimationFrame(this.frameDue);
+    this.frameDue = 0;
+    this.reader.stop();
+    this.surface.stop();
+  }
+
+  protected override firstUpdated(): void {
+    this.watch();
+  }
+
+  private get words() {
+    return mapStrings[this.locale] ?? mapStrings.en;
+  }
+
+  private watch(): void {
+    const plot = this.find<HTMLElement>('.plot');
+    this.observer = new ResizeObserver(() => this.layOut());
+    this.observer.observe(plot);
+    this.endGestures = watchGestures(this.find('.frame'), {
+      start: () => this.find('.frame').classList.add('moving'),
+      end: () => this.find('.frame').classList.remove('moving'),
+      pan: (x, y) => this.move(() => this.surface.camera.pan(x, y)),
+      zoom: (factor, x, y) => this.move(() => this.surface.camera.zoomBy(factor, x, y)),
+    });
+  }
+
+  protected override updated(changed: PropertyValues): void {
+    const subject = { batch: this.batch, head: this.head, reduce: this.reduce };
+    this.surface.show(this.map, subject);
+    Object.assign(this.surface, { scale: this.scale, range: this.range, table: TABLE });
+    if (['map', 'batch', 'head'].some((name) => changed.has(name))) this.forget();
+    if (['map', 'queryLabels', 'keyLabels'].some((name) => changed.has(name))) this.layOut();
+    else if (this.wanted) this.layOut();
+    this.requestFrame();
+  }
+
+  /** What was read of another map says nothing of this one. */
+  private forget(): void {
+    this.reader.stop();
+    this.failure = undefined;
+    this.reading = undefined;
+    if (this.cell && this.map) {
+      const [rows, columns] = this.map.shape.slice(2);
+      if (this.cell.query >= rows || this.cell.key >= columns) this.cell = undefined;
+      else this.reader.read(this.map, this, this.cell.query, this.cell.key);
+    }
+  }
+
+  private layOut(): void {
+    const plot = this.find<HTMLElement>('.plot');
+    const [width, height] = [plot.clientWidth, plot.clientHeight];
+    if (width === 0 || height === 0) return;
+    const [rows, columns] = this.map ? this.map.shape.slice(2) : [1, 1];
+    const { queryLabels, keyLabels } = this;
+    this.gutters = guttersFor(rows, columns, queryLabels, keyLabels, this.measure, width);
+    const { left, top } = this.gutters;
+    const size = { width: Math.max(16, width - left), height: Math.max(16, height - top) };
+    this.surface.layOut(size);
+    if (this.wanted && this.map) {
+      const clip = ([from, to]: readonly [number, number], n: number) =>
+        [Math.max(0, from), Math.min(n, to)] as const;
+      this.surface.camera.look({
+        queries: clip(this.wanted.queries, rows),
+        keys: clip(this.wanted.keys, columns),
+      });
+      this.wanted = undefined;
+    }
+    const { style } = this.find<HTMLElement>('.frame');
+    [style.left, style.top] = [`${left}px`, `${top}px`];
+    this.style.setProperty('--_top', `${top}px`);
+    const canvas = this.find<HTMLCanvasElement>('.tiles');
+    [canvas.width, canvas.height] = [size.width, size.height].map((x) => Math.round(x * devicePixelRatio));
+    // Clearing a resized canvas shows; so the next picture is drawn at once.
+    this.frame();
+  }
+
+  private requestFrame(): void {
+    if (!this.frameDue && this.isConnected) this.frameDue = requestAnimationFrame(() => this.frame());
+  }
+
+  private frame(): void {
+    cancelAnimationFrame(this.frameDue);
+    this.frameDue = 0;
+    if (!this.hasUpdated) return;
+    const { surface } = this;
+    const context = this.find<HTMLCanvasElement>('.tiles').getContext('2d')!;
+    const empty = getComputedStyle(this.find('.ink-empty')).color;
+    if (!surface.draw(context, devicePixelRatio, empty)) this.requestFrame();
+    if (!this.map) return;
+    if (!this.failure && !this.hasNone) surface.look();
+    this.drawMarks();
+    this.minimap.draw(this.renderRoot, surface.name);
+    const { fraction, range } = surface.seen;
+    const { isWhole, isClosest } = surface.camera;
+    this.shown = [fraction, surface.busy, range, isWhole, isClosest].join(' ');
+    if (this.moved) {
+      this.moved = false;
+      this.tell('fovea-view', this.view);
+    }
+  }
+
+  private drawMarks(): void {
+    const { left, top } = this.gutters;
+    const { camera } = this.surface;
+    const place = this.find<SVGElement>('svg.marks');
+    const marks = this.map && !this.hasNone ? axes(this.axesPlace()) : [];
+    const { width, height } = camera.frame;
+    render(
+      svg`<clipPath id="frame-clip"><rect width=${width} height=${height} /></clipPath>
+      <g transform="translate(${left} ${top})">
+        ${marks.map(markTemplate)}${this.cell ? crosshair(camera, this.cell, this.measure) : nothing}
+      </g>`,
+      place as unknown as HTMLElement,
+    );
+  }
+
+  private axesPlace() {
+    const { gutters, queryLabels, keyLabels, measure, cell } = this;
+    const names = { queries: this.words.queries, keys: this.words.keys };
+    return { camera: this.surface.camera, gutters, queryLabels, keyLabels, names, measure, cell };
+  }
+
+  /** Width of a label in CSS pixels. */
+  private readonly measure = (text: string): number => {
+    let width = this.widths.get(text);
+    if (width === undefined) {
+      if (this.widths.size > 20_000) this.widths.clear();
+      this.letters.font = `${FONT}px ${getComputedStyle(this).fontFamily}`;
+      width = this.letters.measureText(text).width;
+      this.widths.set(text, width);
+    }
+    return width;
+  };
+
+  /** Whether the map has no cells at all. */
+  private get hasNone(): boolean {
+    return this.map?.shape.slice(2).includes(0) ?? false;
+  }
+
+  private move(change: () => void): void {
+    change();
+    this.moved = true;
+    this.surface.touch();
+    this.requestFrame();
+  }
+
+  private center(query: number, key: number): void {
+    const { camera } = this.surface;
+    const at = camera.pointOf(key, query);
+    this.move(() => camera.pan(camera.frame.width / 2 - at.x, camera.frame.height / 2 - at.y));
+  }
+
+  /** Zooms about the cell that is pointed at, where it is in view. */
+  private zoom(factor: number): void {
+    const { camera } = this.surface;
+    const { width, height } = camera.frame;
+    const at = this.cell && camera.pointOf(this.cell.key + 0.5, this.cell.query + 0.5);
+    const inside = at && at.x >= 0 && at.y >= 0 && at.x <= width && at.y <= height;
+    glide(factor, (step) => {
+      this.move(() => (inside ? camera.zoomBy(step, at.x, at.y) : camera.zoomBy(step)));
+    });
+  }
+
+  private readonly pressed = (event: KeyboardEvent): void => {
+    if (!this.map || this.hasNone) return;
+    const { camera } = this.surface;
+    const { width, height } = camera.frame;
+    const known = act(event, {
+      pan: (x, y) => this.move(() => camera.pan(x * width, y * height)),
+      zoom: (factor) => this.zoom(factor),
+      showAll: () => this.move(() => camera.showWhole()),
+      step: (x, y) => this.step(x, y),
+      enter: () => this.cell && this.zoom(4),
+      hide: () => this.point(undefined),
+    });
+    if (known) event.preventDefault();
+  };
+
+  /** Moves the cursor, and the view with it. */
+  private step(x: number, y: number): void {
+    const { camera } = this.surface;
+    const { queries, keys } = camera.view;
+    const start = {
+      query: Math.floor((queries[0] + queries[1]) / 2),
+      key: Math.floor((keys[0] + keys[1]) / 2),
+    };
+    const from = this.cell ?? start;
+    const within = (i: number, n: number) => Math.min(n - 1, Math.max(0, i));
+    const cell = this.cell
+      ? { query: within(from.query + y, camera.rows), key: within(from.key + x, camera.columns) }
+      : start;
+    const at = camera.pointOf(cell.key + 0.5, cell.query + 0.5);
+    const back = (p: number, size: number) => (p < 0 || p > size ? size / 2 - p : 0);
+    const [dx, dy] = [back(at.x, camera.frame.width), back(at.y, camera.frame.height)];
+    if (dx !== 0 || dy !== 0) this.move(() => camera.pan(dx, dy));
+    this.point(cell);
+  }
+
+  private readonly hover = (event: PointerEvent): void => {
+    if (event.pointerType === 'touch' && event.type === 'pointermove') return;
+    const { left, top } = this.find('.frame').getBoundingClientRect();
+    const { x, y } = this.surface.camera.cellAt(event.clientX - left, event.clientY - top);
+    const { rows, columns } = this.surface.camera;
+    const inside = this.map && x >= 0 && y >= 0 && x < columns && y < rows;
+    this.point(inside ? { query: Math.floor(y), key: Math.floor(x) } : undefined);
+  };
+
+  private readonly leave = (event: PointerEvent): void => {
+    if (event.pointerType !== 'touch') this.point(undefined);
+  };
+
+  private point(cell: Cell | undefined): void {
+    if (cell?.query === this.cell?.query && cell?.key === this.cell?.key) return;
+    this.cell = cell;
+    if (cell && this.map) this.reader.read(this.map, this, cell.query, cell.key);
+    else {
+      this.reader.stop();
+      this.tell('fovea-cell', undefined);
+    }
+  }
+
+  private take(reading: CellReading): void {
+    this.reading = reading;
+    this.tell('fovea-cell', reading);
+  }
+
+  private fail(error: unknown): void {
+    this.failure = error instanceof Error ? error.message : String(error);
+  }
+
+  private set(settings: Partial<Pick<FoveaMap, 'reduce' | 'scale' | 'range'>>): void {
+    Object.assign(this, settings);
+    const { reduce, scale, range } = this;
+    this.tell('fovea-settings', { reduce, scale, range });
+  }
+
+  private tell(name: string, detail: unknown): void {
+    this.dispatchEvent(new CustomEvent(name, { detail, bubbles: true, composed: true }));
+  }
+
+  private find<T extends Element>(selector: string): T {
+    return this.renderRoot.querySelector<T>(selector)!;
+  }
+
+  /** What toPng and toSvg draw. */
+  private figure(): FigureParts {
+    const { surface, gutters } = this;
+    const { camera, scale } = surface;
+    const place = { ...this.axesPlace(), cell: undefined };
+    const picture = (ratio: number) => {
+      const canvas = document.createElement('canvas');
+      [canvas.width, canvas.height] = [camera.frame.width * ratio, camera.frame.height * ratio].map(
+        Math.round,
+      );
+      surface.drawFully(canvas.getContext('2d')!, ratio);
+      return canvas;
+    };
+    const marks = this.map && !this.hasNone ? axes(place) : [];
+    const cells = surface.cells(VECTOR);
+    return {
+      camera,
+      gutters,
+      axes: marks,
+      palette: PALETTE,
+      scale,
+      range: surface.seen.range,
+      ink: this.ink(),
+      picture,
+      cells,
+    };
+  }
+
+  private ink(): Ink {
+    const colour = (name: string) => getComputedStyle(this.find(`.ink-${name}`)).color;
+    const colours = Object.fromEntries(
+      (['ink', 'muted', 'line', 'accent'] satisfies Tone[]).map((tone) => [tone, colour(tone)]),
+    ) as Record<Tone, string>;
+    return { colours, background: colour('surface'), font: getComputedStyle(this).fontFamily };
+  }
+
+  private async save(kind: 'png' | 'svg'): Promise<void> {
+    const blob =
+      kind === 'png' ? await this.toPng() : new Blob([await this.toSvg()], { type: 'image/svg+xml' });
+    const link = document.createElement('a');
+    link.href = URL.createObjectURL(blob);
+    link.download = `attention-map.${kind}`;
+    link.click();
+    setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
+  }
+
+  protected override render() {
+    const { words, surface, cell, map } = this;
+    const { camera } = surface;
+    const { fraction, levels, spread, range } = surface.seen;
+    const [rows, columns] = map ? map.shape.slice(2) : [0, 0];
+    const pooledHere = levels.queries + levels.keys > 0;
+    const pixel = cell && pooledHere ? surface.pooledAt(cell.query, cell.key) : undefined;
+    return html`
+      ${controls({
+        words,
+        reduce: this.reduce,
+        scale: this.scale,
+        pooled: surface.isPooled,
+        whole: camera.isWhole,
+        closest: camera.isClosest,
+        setReduce: (reduce) => this.set({ reduce }),
+        setScale: (scale) => this.set({ scale, range: undefined }),
+        zoom: (factor) => this.zoom(factor),
+        showAll: () => this.move(() => camera.showWhole()),
+        save: (kind) => this.save(kind),
+      })}
+      <div class="body">
+        <div class="plot" tabindex="0" role="application" aria-label=${words.map(countText(rows), countText(columns))}
+          aria-describedby="help" @keydown=${this.pressed}>
+          <div class="frame" @pointermove=${this.hover} @pointerdown=${this.hover} @pointerleave=${this.leave}
+            @dblclick=${(event: MouseEvent) => this.zoom(event.shiftKey ? 1 / 3 : 3)}>
+            <canvas class="tiles"></canvas>
+          </div>
+          <svg class="marks" aria-hidden="true"></svg>
+          ${map && !this.hasNone ? this.chip(fraction) : nothing}
+          ${map && !camera.isWhole ? this.minimap.render(words.minimap) : nothing}
+          ${this.message()}
+        </div>
+        <fovea-colour-bar .palette=${PALETTE} .scale=${this.scale} .range=${range} .spread=${spread}
+          ?locked=${this.range !== undefined} .locale=${this.locale}
+          @range=${(event: CustomEvent<Range>) => this.set({ range: event.detail })}
+          @fit=${() => this.set({ range: undefined })}></fovea-colour-bar>
+      </div>
+      ${readout({
+        words,
+        cell,
+        reading: this.reading,
+        queryLabel: cell && labelOf(this.queryLabels, cell.query),
+        keyLabel: cell && labelOf(this.keyLabels, cell.key),
+        pooled: pixel && { name: words[`${this.reduce}Here`], ...pixel },
+      })}
+      <div class="silent" id="help">${words.help}</div>
+      <div class="silent" aria-live="polite">${this.spoken()}</div>
+      <div hidden>${['ink', 'muted', 'line', 'accent', 'surface', 'empty'].map((name) => html`<i class="ink-${name}"></i>`)}</div>
+    `;
+  }
+
+  /** What the picture is made of. */
+  private chip(fraction: number | undefined) {
+    const { words } = this;
+    const dot = html`<span class="dot ${this.surface.busy ? 'busy' : ''}"></span>`;
+    if (fraction === undefined) return html`<div class="chip">${dot}${words.computing}</div>`;
+    if (fraction === 1) return nothing;
+    const percent = percentText(fraction);
+    const bound = this.reduce === 'max' ? ` · ${words.lowerBound}` : '';
+    return html`<div class="chip" title=${words.sampledTitle(percent)}>${dot}${words.sampled(percent)}${bound}</div>`;
+  }
+
+  private message() {
+    const { words } = this;
+    if (this.failure) {
+      return html`<div class="message error" role="alert"><div><b>${words.failed}</b>${this.failure}</div></div>`;
+    }
+    if (this.map && !this.hasNone) return nothing;
+    return html`<div class="message"><div>${this.map ? words.none : words.empty}</div></div>`;
+  }
+
+  /** What a screen reader says of the cell. */
+  private spoken(): string {
+    const { cell, reading } = this;
+    if (!cell || reading?.query !== cell.query || reading.key !== cell.key) return '';
+    const name = (labels: Labels, i: number) => [countText(i), labelOf(labels, i)].filter(Boolean).join(' ');
+    const [query, key] = [name(this.queryLabels, cell.query), name(this.keyLabels, cell.key)];
+    return this.words.cell(query, key, weightText(reading.weight));
+  }
+}
+
+if (!customElements.get('fovea-map')) customElements.define('fovea-map', FoveaMap);
+
+declare global {
+  interface HTMLElementTagNameMap {
+    'fovea-map': FoveaMap;
+  }
+}

@@ -1,0 +1,48 @@
+// The cell that is pointed at, over the tiles: lines through it, its outline, and its numbers on the axes.
+import { nothing, svg } from 'lit';
+import { FONT } from './axes.js';
+import type { Camera } from './camera.js';
+import { countText } from './numbers.js';
+
+export interface Cell {
+  readonly query: number;
+  readonly key: number;
+}
+
+/** Cells at least so large, in pixels, are outlined. */
+const OUTLINED = 3;
+
+export function crosshair(camera: Camera, { query, key }: Cell, measure: (text: string) => number) {
+  const { width, height } = camera.frame;
+  const from = camera.pointOf(key, query);
+  const to = camera.pointOf(key + 1, query + 1);
+  const [x, y] = [(from.x + to.x) / 2, (from.y + to.y) / 2];
+  if (x < 0 || y < 0 || x > width || y > height) return nothing;
+  const [w, h] = [to.x - from.x, to.y - from.y];
+  const edge = camera.pointOf(0, 0);
+  const outline = (name: string) =>
+    svg`<rect class=${name} x=${from.x} y=${from.y} width=${w} height=${h} rx="1.5" />`;
+  return svg`
+    <g clip-path="url(#frame-clip)">
+      <path class="cross" d="M${x} 0V${from.y}M${x} ${to.y}V${height}M0 ${y}H${from.x}M${to.x} ${y}H${width}" />
+      ${Math.min(w, h) >= OUTLINED ? [outline('cell-outer'), outline('cell-inner')] : nothing}
+    </g>
+    ${badge(countText(query), Math.max(0, edge.x) - 4, y, 'end', measure)}
+    ${badge(countText(key), x, Math.max(0, edge.y) - 12, 'middle', measure)}
+  `;
+}
+
+function badge(
+  text: string,
+  x: number,
+  y: number,
+  anchor: 'end' | 'middle',
+  measure: (text: string) => number,
+) {
+  const width = measure(text) + 12;
+  const left = anchor === 'end' ? x - width : x - width / 2;
+  return svg`<g class="badge">
+    <rect x=${left} y=${y - 9} width=${width} height="18" rx="5" />
+    <text x=${left + width / 2} y=${y + FONT * 0.35} text-anchor="middle">${text}</text>
+  </g>`;
+}

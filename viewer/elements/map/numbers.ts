@@ -1,0 +1,25 @@
+// Numbers as people read them.
+
+/** Three significant digits, in powers of ten where small: 0.213, 0.00412, 3.1e−7. */
+export function weightText(value: number, digits = 3): string {
+  if (Number.isNaN(value)) return 'NaN';
+  if (value === 0) return '0';
+  if (!Number.isFinite(value)) return value > 0 ? '∞' : '−∞';
+  const size = Math.abs(value);
+  if (size >= 1e-3 && size < 1e6) return minus(String(Number(value.toPrecision(digits))));
+  const [mantissa, exponent] = value.toExponential(digits - 1).split('e');
+  return `${minus(String(Number(mantissa)))}e${minus(String(Number(exponent)))}`;
+}
+
+/** A share of 1 as a percentage: 0.42 %, 12 %, never 100 % where it is less. */
+export function percentText(share: number): string {
+  const percent = Math.min(100 * share, share < 1 ? 99.9 : 100);
+  return `${percent >= 10 ? Math.floor(percent) : Number(percent.toPrecision(2))} %`;
+}
+
+/** 1,000,000 (thin enough for axes in either language). */
+export function countText(value: number): string {
+  return value.toLocaleString('en-US', { maximumFractionDigits: 0 });
+}
+
+const minus = (text: string) => text.replace('-', '−');
