@@ -92,6 +92,8 @@ export class FoveaMap extends LitElement {
   private observer: ResizeObserver | undefined;
   private endGestures: (() => void) | undefined;
   private moved = false;
+  /** The view as the page was told last. */
+  private told: MapView | undefined;
 
   constructor() {
     super();
@@ -106,6 +108,8 @@ export class FoveaMap extends LitElement {
   }
 
   set view(view: MapView | undefined) {
+    // Pages hand back what they were told.
+    if (view && view === this.told) return;
     this.wanted = view ?? { queries: [0, Number.POSITIVE_INFINITY], keys: [0, Number.POSITIVE_INFINITY] };
     this.requestUpdate();
   }
@@ -225,7 +229,8 @@ export class FoveaMap extends LitElement {
     this.shown = [fraction, surface.busy, range, isWhole, isClosest].join(' ');
     if (this.moved) {
       this.moved = false;
-      this.tell('fovea-view', this.view);
+      this.told = this.surface.camera.view;
+      this.tell('fovea-view', this.told);
     }
   }
 

@@ -11,22 +11,14 @@ export interface Subject {
   readonly reduce: Reduce;
 }
 
-/** Multiplications of a first picture, about a tenth of a second. */
-const FIRST = 5e9;
+/** Milliseconds to the first picture. */
+const WITHIN = 180;
 
-export async function* sketch(
+export function sketch(
   map: AttentionMap,
-  subject: Subject,
-  region: Region,
+  { batch, head, reduce }: Subject,
+  { queries, keys, rows, columns }: Region,
   signal: AbortSignal,
-): AsyncGenerator<PooledWeights> {
-  const { queries, keys, columns } = region;
-  const place = { ...subject, queries, keys, columns, signal };
-  const count = queries[1] - queries[0];
-  let rows = Math.min(region.rows, Math.max(8, Math.floor(FIRST / (128 * (keys[1] - keys[0])))));
-  for (; rows < region.rows; rows *= 4) yield await map.pool({ ...place, rows, estimate: 1 });
-  for (let estimate = 1; estimate < count / region.rows; estimate *= 4) {
-    yield await map.pool({ ...place, rows: region.rows, estimate });
-  }
-  yield await map.pool({ ...place, rows: region.rows });
+): AsyncGenerator<PooledWeights, void, undefined> {
+  return map.refine({ batch, head, reduce, queries, keys, rows, columns, signal, within: WITHIN });
 }
