@@ -129,6 +129,32 @@ export class Seq2Seq extends Module {
     return { loss: total, plain: sumAll(plain), tokens, allTokens: tokens + batch.source.length };
   }
 
+  #encode(sources: readonly ArrayLike<number>[]): { memory: Tensor; sequences: PackedSequences } {
+    const lengths = sources.map(({ length }) => length);
+    const sequences = packSequences(this.engine, lengths);
+    const ids = new Int32Array(sequences.total);
+    let at = 0;
+    for (const source of sources) {
+      ids.set(source, at);
+      at += source.length;
+    }
+    const x = this.#embedSequences(null, ids, sequences);
+    return { memory: this.encoder.forward(null, x, { packed: sequences }), sequences };
+  }
+
+  /**
+   * The encoder's output for sentences (ids with end mark): float32 [T, width], their rows one below the other. Nothing
+   * stays in the engine. Rejects with LimitError for a sentence over config.maximumLength.
+   */
+  async encode(sources: readonly ArrayLike<number>[]): Promise<Float32Array> {
+    const memory = this.engine.scope(() => this.#encode(sources).memory);
+    try {
+      return (await memory.read()) as Float32Array;
+    } finally {
+      memory.dispose();
+    }
+  }
+
   /**
    * Encodes sentences (ids with end mark) and prepares to decode `beam` hypotheses of each, of at most `capacity`
    * tokens. Throws LimitError for a sentence over config.maximumLength.
@@ -138,19 +164,7 @@ export class Seq2Seq extends Module {
     const { engine } = this;
     const most = Math.min(capacity, this.config.maximumLength);
     return engine.scope(() => {
-      const sequences = packSequences(
-        engine,
-        sources.map((s) => s.length),
-      );
-      const ids = new Int32Array(sequences.total);
-      let at = 0;
-      for (const source of sources) {
-        ids.set(source, at);
-        at += source.length;
-      }
-      const memory = this.encoder.forward(null, this.#embedSequences(null, ids, sequences), {
-        packed: sequences,
-      });
+      const { memory, sequences } = this.#encode(sources);
       const state = new DecodingState(this.decoder, memory, sequences, { beam, capacity: most });
       return new Seq2SeqDecoding(this, state, (ids, position) =>
         this.#embed(null, ids, new Int32Array(ids.length).fill(position)),

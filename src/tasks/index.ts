@@ -16,6 +16,7 @@ export { type BleuScore, bleu, tokenize13a } from './bleu.js';
 export { type ChrfOptions, type ChrfScore, chrf } from './chrf.js';
 export { type EvaluateOptions, type Evaluation, evaluate } from './evaluate.js';
 export { type ParallelLine, parseParallelText } from './parallel-text.js';
+export { traceText } from './text-trace.js';
 export {
   loadTranslator,
   type StreamOptions,
