@@ -101,6 +101,7 @@ export function viewVerb(): Command {
       "a shipped model's name, or a model's folder, for the page to translate with",
       'en-fr',
     )
+    .option('-t, --text <path>', 'a text of up to a million words, to look into how it attends to itself')
     .option('-p, --port <n>', 'port of 127.0.0.1 to listen on (default: any that is free)', whole(1, 65535))
     .option('-o, --open', 'open the page in the default browser')
     .addOption(jsonOption())
@@ -117,4 +118,5 @@ The address is printed; the page answers to this machine alone, and everything i
 Examples:
   $ fovea view --open
   $ fovea translate "It is raining." --trace rain.safetensors && fovea view rain.safetensors --open
-  $ fovea view trace.safetensors --port 8080`;
+  $ fovea view trace.safetensors --port 8080
+  $ fovea view --text book.txt --open`;

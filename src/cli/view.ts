@@ -6,12 +6,14 @@ import { fileURLToPath } from 'node:url';
 import { openTrace } from '../map/trace.js';
 import { FileFormatError } from '../tensor/errors.js';
 import { findModel } from './input.js';
-import { print, tell } from './output.js';
+import { print, tell, UsageError } from './output.js';
 import { folderFiles, type PageServer, type Served, servePage } from './server.js';
+import { traceTextFile } from './text-trace.js';
 
 /** As the command line gives them. */
 export interface ViewVerbOptions {
   model: string;
+  text?: string;
   port?: number;
   open?: boolean;
   json?: boolean;
@@ -21,7 +23,9 @@ const PAGE = fileURLToPath(new URL('../viewer/', import.meta.url));
 
 /** Runs the verb; resolves when it is interrupted. */
 export async function runView(trace: string | undefined, options: ViewVerbOptions): Promise<void> {
-  const files = await pageFiles(options.model, trace);
+  if (trace !== undefined && options.text !== undefined)
+    throw new UsageError('view: expected a trace or --text, got both');
+  const files = await pageFiles(options.model, await whatToShow(trace, options));
   const interrupted = interruption();
   const server = await servePage(files, options.port ?? 0);
   await announce(server, options);
@@ -29,8 +33,22 @@ export async function runView(trace: string | undefined, options: ViewVerbOption
   await server.close();
 }
 
+/** A trace by its file's name, checked or made here, so that what is wrong is said here and not in the page. */
+async function whatToShow(
+  trace: string | undefined,
+  { text, model }: ViewVerbOptions,
+): Promise<[name: string, served: Served] | undefined> {
+  if (text !== undefined) return [`${basename(text)}.safetensors`, await traceTextFile(text, { model })];
+  if (trace === undefined) return undefined;
+  await checkTrace(trace);
+  return [basename(trace), trace];
+}
+
 /** All that is served: the page, the model beside it, the trace, and page.json, which names them. */
-async function pageFiles(model: string, trace: string | undefined): Promise<Map<string, Served>> {
+async function pageFiles(
+  model: string,
+  trace: [name: string, served: Served] | undefined,
+): Promise<Map<string, Served>> {
   const page = await folderFiles(PAGE).catch(() => []);
   if (page.length === 0) throw new FileFormatError(`${PAGE}: the page is not built (npm run build)`);
   const files = new Map<string, Served>(page);
@@ -38,15 +56,14 @@ async function pageFiles(model: string, trace: string | undefined): Promise<Map<
     files.set(address, path);
   const config: Record<string, string> = { model: './model/' };
   if (trace !== undefined) {
-    await checkTrace(trace);
-    config.trace = `./trace/${encodeURIComponent(basename(trace))}`;
-    files.set(`/trace/${basename(trace)}`, trace);
+    const [name, served] = trace;
+    config.trace = `./trace/${encodeURIComponent(name)}`;
+    files.set(`/trace/${name}`, served);
   }
   files.set('/page.json', Buffer.from(JSON.stringify(config)));
   return files;
 }
 
-/** Says here, not in the page, what is wrong with a file. */
 async function checkTrace(path: string): Promise<void> {
   if ((await stat(path)).isDirectory())
     throw new FileFormatError(`${path}: is a folder, expected a trace file`);

@@ -12,7 +12,7 @@ export const MAXIMUM_WORDS = 1_000_000;
 
 /**
  * Scores are this times the cosine of two words. Two words taken at random have a cosine of 0 ± 0.17, twins in a passage
- * that repeats with a tenth of its words changed 0.97 in the mean (docs/long-text.md): chosen so that a twin outweighs
+ * that repeats with a tenth of its words changed 0.97 in the mean (measured with planted repetitions): chosen so that a twin outweighs
  * a hundred thousand strangers, and still does where the words about it changed.
  */
 const SCALE = 60;

@@ -12,7 +12,7 @@ export interface RunningText {
 /** Code units of the longest sentence: what has no end for so long is none, or a table. */
 const LONGEST = 1024;
 
-const paragraphs = /(?:\r\n?|\n)[^\S\r\n]*(?:\r\n?|\n)\s*|[\u2029\f]/;
+const paragraphs = /\n[^\S\n]*\n\s*|[\u2029\f]/;
 
 /** Splits a text into sentences by the Unicode rules (UAX 29). An empty line ends a paragraph; any other line end is a
  * space, so that text in lines of fixed width keeps its sentences. What is longer than 1024 code units is cut. */
@@ -20,7 +20,7 @@ export function splitSentences(text: string): RunningText {
   const segmenter = new Intl.Segmenter('en', { granularity: 'sentence' });
   const sentences: Span[] = [];
   let clean = '';
-  for (const paragraph of text.split(paragraphs)) {
+  for (const paragraph of text.replace(/\r\n?/g, '\n').split(paragraphs)) {
     let gap = clean === '' ? '' : '\n';
     for (const sentence of sentencesOf(cleanSentence(paragraph), segmenter)) {
       const start = clean.length + gap.length;
