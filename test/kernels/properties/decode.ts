@@ -56,10 +56,9 @@ function truth(name: string, { problem }: Case) {
 const lengths = [1, 2, 3, 5, 8, 8, 9];
 const many = [127, 128, 129, 255, 256, 257, 300, 513];
 
-// The bound is the contract's, case by case. This kernel sums in another order than the plain yardstick, so where few
-// cells are compared and scores are large it can lose by luck: of 300 calls of 5 queries, D = 64 and scale 2, three were
-// over it, though the mean error was three quarters of the yardstick's. The seed below draws no such call (21 does).
-const decodeCalls: Step[] = fc.sample(drawnCase, { numRuns: 60, seed: 23 }).map((drawn, n) => {
+// The bound is the contract's, case by case. Rows that see few keys decide whether it holds: nothing averages out there, and
+// the plain yardstick may be right by luck. Seed 21 draws such rows at scores near 30.
+const decodeCalls: Step[] = fc.sample(drawnCase, { numRuns: 60, seed: 21 }).map((drawn, n) => {
   const changes = {
     ...{ packed: false, dropout: 'none' as const },
     Lq: [lengths[n % 7], 1, 1],

@@ -14,7 +14,7 @@ import {
 
 /**
  * The sign and power of two of a scale up to 1: q is packed times it, so that q·k does not overflow where scale·q·k
- * fits, and nothing is rounded. What remains of the scale, > 0, multiplies the cells.
+ * fits, and nothing is rounded. What remains of the scale multiplies the cells.
  */
 export function packScale(): f32 {
   if (abs(scale) > 1) return scale > 0 ? 1 : -1;
@@ -22,7 +22,8 @@ export function packScale(): f32 {
   return power == 0 ? scale : power;
 }
 
-function cellScale(): f32 {
+/** What remains: > 0. */
+export function cellScale(): f32 {
   const packed = packScale();
   return packed == 0 ? 1 : scale / packed;
 }

@@ -8,7 +8,7 @@
 //   ended [B,Hkv]              runs that are done; 0 at the start
 // Runs ascend in the join: output = Σ w·o with w = exp(m − M)·l / L, and the row's M, L (the sink included) and
 // logSumExp. Weights are divided before they meet the values: sums of large values do not overflow.
-// Dots run over d in four lanes, everything else over keys ascending: bits follow from lengths alone.
+// Dots run over d, everything else over keys ascending: bits follow from lengths alone.
 //
 // Scores are summed in another order than attentionForward's, so that the backward pass, which recomputes them, goes with
 // that one alone. No dropout, no packed sequences.
@@ -19,6 +19,7 @@ import {
   qRow, rowHigh, rowLow, scale, scratchRest, selectPair, sink, slope, softcap, statAt, v, vRow,
 } from './attention-state';
 import { packScale } from './attention-cells';
+import { dots, exactDot } from './attention-decode-dots';
 import { LOWEST4, MINUS_INFINITY, SIGN } from './constants';
 import { firstLanes, sumLanes } from './lanes';
 import { exp4 } from './math';
@@ -31,6 +32,8 @@ const SPLIT: i32 = 256;
 const ROWS: i32 = 16;
 /** Keys that all rows pass before the next ones: they stay in the first-level cache. */
 const KEYS: i32 = 64;
+/** Rows of at most so many keys in the run sum all of a dot in float64: with few keys no error averages out. */
+const EXACT: i32 = 32;
 /** Bytes of one row's cells; up to three beyond the run are written. */
 const CELL_ROW: usize = <usize>(SPLIT + 4) << 2;
 /** Bytes of one query: the widest. */
@@ -110,7 +113,7 @@ function startRow(r: i32, i: i32, from: i32, to: i32): void {
   store<i32>(at, low < high ? high : 0, 4);
 }
 
-/** Dots of row r with its keys among [a, b). */
+/** Scaled dots of row r with its keys among [a, b). */
 function scoreRow(r: i32, a: i32, b: i32): void {
   const at = bounds + (<usize>r << 4);
   const low = load<i32>(at);
@@ -119,12 +122,13 @@ function scoreRow(r: i32, a: i32, b: i32): void {
   const x = queries + <usize>r * MAX_QUERY;
   let s = rowCells + <usize>r * CELL_ROW + (<usize>(j - low) << 2);
   let y = k + <usize>j * kRow;
-  if ((D & 3) == 0) {
-    for (; j + 8 <= end; j += 8) {
-      dots8(x, y, kRow, s);
-      s += 32;
-      y += 8 * kRow;
+  if (load<i32>(at, 4) - low <= EXACT) {
+    for (; j < end; j++) {
+      store<f32>(s, exactDot(x, y));
+      s += 4;
+      y += kRow;
     }
+    return;
   }
   for (; j + 4 <= end; j += 4) {
     v128.store(s, dots(x, y, y + kRow, y + 2 * kRow, y + 3 * kRow));
@@ -135,70 +139,10 @@ function scoreRow(r: i32, a: i32, b: i32): void {
   if (left > 0) v128.store(s, dots(x, y, y + (left > 1 ? kRow : 0), y + (left > 2 ? 2 * kRow : 0), y));
 }
 
-/** Lane sums of four vectors, each (x0 + x2) + (x1 + x3). */
-// @ts-ignore: decorator
-@inline function sums(s0: v128, s1: v128, s2: v128, s3: v128): v128 {
-  const a = f32x4.add(v128.shuffle<f32>(s0, s1, 0, 4, 1, 5), v128.shuffle<f32>(s0, s1, 2, 6, 3, 7));
-  const b = f32x4.add(v128.shuffle<f32>(s2, s3, 0, 4, 1, 5), v128.shuffle<f32>(s2, s3, 2, 6, 3, 7));
-  return f32x4.add(v128.shuffle<i64>(a, b, 0, 2), v128.shuffle<i64>(a, b, 1, 3));
-}
-
-/** Eight keys at once, whose rows are read side by side: 10% faster than four. D is a multiple of 4. */
-function dots8(x: usize, y: usize, row: usize, s: usize): void {
-  let s0 = f32x4.splat(0), s1 = s0, s2 = s0, s3 = s0, s4 = s0, s5 = s0, s6 = s0, s7 = s0;
-  let z = y + 4 * row;
-  const third = 3 * row;
-  for (let left = D >> 2; left != 0; left--) {
-    const a = v128.load(x);
-    s0 = fma4(a, v128.load(y), s0);
-    s1 = fma4(a, v128.load(y + row), s1);
-    s2 = fma4(a, v128.load(y + 2 * row), s2);
-    s3 = fma4(a, v128.load(y + third), s3);
-    s4 = fma4(a, v128.load(z), s4);
-    s5 = fma4(a, v128.load(z + row), s5);
-    s6 = fma4(a, v128.load(z + 2 * row), s6);
-    s7 = fma4(a, v128.load(z + third), s7);
-    x += 16;
-    y += 16;
-    z += 16;
-  }
-  v128.store(s, sums(s0, s1, s2, s3));
-  v128.store(s, sums(s4, s5, s6, s7), 16);
-}
-
-function dots(x: usize, y0: usize, y1: usize, y2: usize, y3: usize): v128 {
-  let s0 = f32x4.splat(0), s1 = s0, s2 = s0, s3 = s0;
-  for (let left = D >> 2; left != 0; left--) {
-    const a = v128.load(x);
-    s0 = fma4(a, v128.load(y0), s0);
-    s1 = fma4(a, v128.load(y1), s1);
-    s2 = fma4(a, v128.load(y2), s2);
-    s3 = fma4(a, v128.load(y3), s3);
-    x += 16;
-    y0 += 16;
-    y1 += 16;
-    y2 += 16;
-    y3 += 16;
-  }
-  let sum = sums(s0, s1, s2, s3);
-  for (let tail = D & 3; tail != 0; tail--) {
-    const column = f32x4(load<f32>(y0), load<f32>(y1), load<f32>(y2), load<f32>(y3));
-    sum = fma4(v128.load_splat<f32>(x), column, sum);
-    x += 4;
-    y0 += 4;
-    y1 += 4;
-    y2 += 4;
-    y3 += 4;
-  }
-  return sum;
-}
-
-/** From dots to scores: scale, softcap, ALiBi, bias; forbidden cells and those behind the last become −∞. */
+/** From scaled dots to scores: softcap, ALiBi, bias; forbidden cells and those behind the last become −∞. */
 function finishScores(args: usize, r: i32, i: i32): void {
   const low = load<i32>(bounds + (<usize>r << 4)), n = load<i32>(bounds + (<usize>r << 4), 4) - low;
   const s = rowCells + <usize>r * CELL_ROW, end = s + (<usize>n << 2);
-  const packed = packScale(), rest = f32x4.splat(packed == 0 ? 1 : scale / packed);
-  for (let c = s; c < end; c += 16) v128.store(c, f32x4.mul(v128.load(c), rest));
   if (softcap != 0) {
     const cap = f32x4.splat(softcap);
     for (let c = s; c < end; c += 16) v128.store(c, f32x4.mul(cap, tanh4(f32x4.div(v128.load(c), cap))));
