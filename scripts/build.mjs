@@ -6,6 +6,7 @@ import { createHash } from 'node:crypto';
 import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { buildSync, transformSync } from 'esbuild';
 import { compileKernels } from './kernels.mjs';
 
 const root = join(dirname(fileURLToPath(import.meta.url)), '..');
@@ -36,6 +37,26 @@ function buildKernels() {
   writeFileSync(stamp, hash);
 }
 
+function buildTypes() {
+  node('typescript/bin/tsc', ['-p', 'tsconfig.json']);
+  // The script and style of the HTML files that drawHtml() makes, as texts of one module.
+  const { outputFiles } = buildSync({
+    entryPoints: [join(root, 'dist/inspect/page/main.js')],
+    bundle: true,
+    minify: true,
+    charset: 'utf8',
+    target: 'es2022',
+    write: false,
+  });
+  const css = readFileSync(join(root, 'src/inspect/page/style.css'), 'utf8');
+  const style = transformSync(css, { loader: 'css', minify: true, charset: 'utf8' }).code;
+  const texts = { script: outputFiles[0].text.trim(), style: style.trim() };
+  const lines = Object.entries(texts).map(
+    ([name, text]) => `export const ${name} = ${JSON.stringify(text)};\n`,
+  );
+  writeFileSync(join(root, 'dist/inspect/page-source.js'), lines.join(''));
+}
+
 /** The custom elements that other pages import, and the page of `fovea view` bundled. */
 function buildPage() {
   node('typescript/bin/tsc', ['-p', 'viewer/elements/tsconfig.json']);
@@ -45,5 +66,5 @@ function buildPage() {
 
 const wanted = (part) => only === undefined || only === part;
 if (wanted('--kernels')) buildKernels();
-if (wanted('--types')) node('typescript/bin/tsc', ['-p', 'tsconfig.json']);
+if (wanted('--types')) buildTypes();
 if (wanted('--page')) buildPage();

@@ -6,18 +6,17 @@ import { writeAtomically } from '../models/node-files.js';
 import { loadTranslator, type Translation, type Translator } from '../tasks/translate.js';
 import { FileFormatError } from '../tensor/errors.js';
 import { cleanSentence } from '../text/index.js';
+import { type FigureOptions, Figures, wantsFigures } from './figures.js';
 import { countLines, findModel, readLines } from './input.js';
 import { outputColor, outputWidth, Progress, print, UsageError } from './output.js';
 
 /** As the command line gives them. */
-export interface TranslateVerbOptions {
+export interface TranslateVerbOptions extends FigureOptions {
   file?: string;
   model: string;
   beam: number;
   lengthPenalty: number;
   json?: boolean;
-  layer?: number;
-  head?: number;
   attention?: boolean;
   threads?: number;
   trace?: string;
@@ -36,6 +35,8 @@ export async function runTranslate(sentences: string[], options: TranslateVerbOp
     throw new UsageError('translate: no sentence given (fovea translate --help shows how)');
   if (options.trace !== undefined && sentences.length !== 1)
     throw new UsageError('translate: --trace takes one sentence, given on the command line');
+  if (wantsFigures(options) && sentences.length === 0)
+    throw new UsageError('translate: --svg, --png and --html take sentences given on the command line');
   const folder = await findModel(options.model);
   const engine = await createEngine({ threads: options.threads });
   try {
@@ -62,6 +63,7 @@ async function translateSentences(
   options: TranslateVerbOptions,
 ): Promise<void> {
   const progress = new Progress('sentences', sentences.length);
+  const figures = new Figures(options, sentences.length);
   let done = 0;
   try {
     for await (const translation of translator.stream(sentences, options)) {
@@ -70,9 +72,13 @@ async function translateSentences(
       await progress.aside(() => print(gap + text));
       progress.update(++done);
       if (options.trace !== undefined) await writeTrace(translation, options.trace);
+      if (wantsFigures(options)) await figures.add(translation);
     }
+    progress.stop();
+    await figures.finish();
   } finally {
     progress.stop();
+    figures.dispose();
   }
 }
 

@@ -28,6 +28,12 @@ export function translateVerb(): Command {
     .option('--attention', 'draw attention also for sentences from a file or standard input')
     .option('--no-attention', 'translations alone')
     .option('--trace <path>', "write all attention of one sentence's translation to a trace file")
+    .option(
+      '--svg <path>',
+      'draw the map of attention as SVG; for several sentences path-1.svg, path-2.svg, …',
+    )
+    .option('--png <path>', 'the same as PNG')
+    .option('--html <path>', 'all layers and heads, for all sentences, as one HTML file that opens offline')
     .addOption(threadsOption())
     .addHelpText('after', TRANSLATE_EXAMPLES)
     .action(async (sentences: string[], options: TranslateVerbOptions) => {
@@ -44,6 +50,7 @@ Examples:
   $ fovea translate "Who is taking responsibility for the loss?"
   $ fovea translate "Good morning." "How are you?" --layer 3 --head 0
   $ fovea translate "It is raining." --trace rain.safetensors
+  $ fovea translate "It is raining." --svg rain.svg --png rain.png --html rain.html
   $ fovea translate --file english.txt > french.txt
   $ echo "It is raining." | fovea translate --json`;
 

@@ -10,6 +10,7 @@ export {
   type Words,
 } from './alignment.js';
 export { type Figure, MOST_CELLS, type Panel } from './figure.js';
+export { drawHtml, type HtmlOptions, MOST_WEIGHTS } from './html.js';
 export { type ValueWeighting, valueWeightedNorms } from './norms.js';
 export { cividis, nearest256, type PaletteName, palettes, type Rgb, viridis } from './palette.js';
 export { drawPng, type PngOptions } from './png.js';

@@ -111,7 +111,7 @@ export function layOut(figure: CheckedFigure): Drawing {
     texts.push({ text: rowAxis, x: MARGIN + SMALL - 2, y: (y0 + headed + endY) / 2, turn: -90, ...axis });
 
   const bar = colorBar(figure, slantEnd(top, endX, columns, cell) + GAP + 4, y0 + headed, endY - y0 - headed);
-  const width = Math.max(bar.end, MARGIN + (title ? textWidth(title, TITLE) : 0)) + MARGIN;
+  const width = Math.max(bar.end, MARGIN + (title ? 1.12 * textWidth(title, TITLE) : 0)) + MARGIN;
   const height = Math.max(endY, bar.cells.y + bar.cells.height) + MARGIN;
   return {
     width: Math.ceil(width),

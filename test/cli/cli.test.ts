@@ -307,6 +307,76 @@ describe('translate --trace', () => {
   });
 });
 
+describe('translate --svg, --png, --html', () => {
+  const at = (name: string) => join(scratch, name);
+
+  test('one sentence: three files, what is printed stays the same, standard error names them', async () => {
+    const plain = await fovea(['translate', '--model', model, SENTENCES[0]]);
+    await writeFile(at('one.svg'), 'old');
+    const names = ['one.svg', 'one.png', 'one.html'].map(at);
+    const flags = ['--svg', names[0], '--png', names[1], '--html', names[2]];
+    const drawn = await fovea(['translate', '--model', model, SENTENCES[0], ...flags]);
+    expect(drawn).toEqual({ ...plain, code: 0, err: names.map((name) => `${name} written\n`).join('') });
+    const [svg, png, html] = await Promise.all(names.map((name) => readFile(name)));
+    expect(svg.toString()).toMatch(
+      /^<svg [\s\S]*mean of all layers and heads[\s\S]*>rouge<\/text>[\s\S]*<\/svg>\n$/,
+    );
+    expect([...png.subarray(0, 4)]).toEqual([0x89, 0x50, 0x4e, 0x47]);
+    expect(html.toString()).toContain(`<title>${FRENCH[0]}</title>`);
+    expect((await readdir(scratch)).filter((name) => name.startsWith('one.s'))).toEqual([
+      'one.safetensors',
+      'one.svg',
+    ]);
+  });
+
+  test('several: a numbered figure each, one HTML file of all; --layer and --head are drawn; silent with --json', async () => {
+    const flags = [
+      '--svg',
+      at('many.a.svg'),
+      '--html',
+      at('many'),
+      '--layer',
+      '1',
+      '--head',
+      '3',
+      '--json',
+      '--no-attention',
+    ];
+    const { code, out } = await fovea(['translate', '--model', model, ...flags, SENTENCES[0], SENTENCES[1]]);
+    expect([code, out.trimEnd().split('\n').length]).toEqual([0, 2]);
+    expect((await readdir(scratch)).filter((name) => name.startsWith('many')).sort()).toEqual([
+      'many',
+      'many.a-1.svg',
+      'many.a-2.svg',
+    ]);
+    expect(await readFile(at('many.a-2.svg'), 'utf8')).toContain('Cross-attention, layer 1, head 3<');
+    const html = await readFile(at('many'), 'utf8');
+    expect(html).toContain('"open":{"layer":1,"head":3}');
+    for (const sentence of SENTENCES.slice(0, 2)) expect(html).toContain(JSON.stringify(sentence));
+  });
+
+  test('a place that is not there, a folder, and lines from standard input', async () => {
+    const away = at('not/there.png');
+    for (const [path, message] of [
+      [away, `${away}: no such file or folder`],
+      [scratch, 'is a folder'],
+    ]) {
+      const { code, err } = await fovea(['translate', '--model', model, SENTENCES[0], '--png', path]);
+      expect(code).toBe(1);
+      expect(err).toContain(message);
+      expect(err.trimEnd().split('\n')).toHaveLength(1);
+    }
+    const usage = /--svg, --png and --html take sentences given on the command line/;
+    await expectFailure(
+      fovea(['translate', '--model', model, '--html', at('none.html')], 'I see.'),
+      2,
+      usage,
+    );
+    await expectFailure(fovea(['translate', '--model', model, '--svg', at('none.svg'), '']), 2, /blank/);
+    expect((await readdir(scratch)).filter((name) => name.startsWith('none'))).toEqual([]);
+  });
+});
+
 describe('bad input', () => {
   test('10,000 words: one line, exit 1; lines before it are translated', async () => {
     const long = 'house '.repeat(10_000);

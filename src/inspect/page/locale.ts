@@ -1,0 +1,66 @@
+// The offline page's words in English and Korean, by the browser's language.
+const en = {
+  heads: 'Layers and heads',
+  mean: 'mean',
+  meanOfAll: 'mean of all',
+  layer: 'layer',
+  head: 'head',
+  subwords: 'Subwords',
+  log: 'Logarithmic colours',
+  sentence: 'Which sentence',
+  attention: 'Which attention',
+  looksAt: 'looks at',
+  lookedAtBy: 'is looked at by',
+  hint: 'Hover over a word or a cell, or walk with the arrow keys.',
+  entropy: 'entropy',
+  distance: 'distance',
+  sinkShare: 'first token',
+  previous: 'previous',
+  same: 'same',
+  next: 'next',
+  caution: 'Weights say where a head looked, not why the model answered.',
+  source: 'Sentence',
+  output: 'Translation',
+  target: 'Translation so far',
+  rows: 'Rows',
+  columns: 'Columns',
+  'encoder.selfAttention': 'Encoder: the sentence at itself',
+  'decoder.selfAttention': 'Decoder: the translation at itself',
+  'decoder.crossAttention': 'The translation at the sentence',
+};
+
+const ko: typeof en = {
+  heads: '층과 헤드',
+  mean: '평균',
+  meanOfAll: '전체 평균',
+  layer: '층',
+  head: '헤드',
+  subwords: '부분 단어',
+  log: '로그 색',
+  sentence: '문장 고르기',
+  attention: '어텐션 고르기',
+  looksAt: '보는 곳',
+  lookedAtBy: '이곳을 보는 단어',
+  hint: '단어나 칸에 마우스를 올리거나 화살표 키로 움직이세요.',
+  entropy: '엔트로피',
+  distance: '거리',
+  sinkShare: '첫 토큰',
+  previous: '앞',
+  same: '같은 자리',
+  next: '뒤',
+  caution: '가중치는 헤드가 어디를 보았는지 말할 뿐, 모델이 왜 그렇게 답했는지는 말하지 않습니다.',
+  source: '문장',
+  output: '번역',
+  target: '지금까지의 번역',
+  rows: '행',
+  columns: '열',
+  'encoder.selfAttention': '인코더: 문장이 문장을',
+  'decoder.selfAttention': '디코더: 번역이 번역을',
+  'decoder.crossAttention': '번역이 문장을',
+};
+
+export const language = navigator.language.toLowerCase().startsWith('ko') ? 'ko' : 'en';
+export const words = language === 'ko' ? ko : en;
+
+/** A word by its key, or the key itself. */
+export const say = (key: string): string => (words as Record<string, string>)[key] ?? key;
