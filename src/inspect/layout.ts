@@ -44,6 +44,9 @@ const SMALL = 11;
 const ALONE = 480;
 const AMONG = 132;
 const LARGEST_CELL = 30;
+/** Labels make a map on its own larger, up to this, so that all of them can be written. */
+const WITH_LABELS = 1000;
+const READABLE = 10;
 /** Least cell of a grid's map whose rows and columns get labels. */
 const LABELLED = 8;
 /** Longest label, in columns of text. */
@@ -67,7 +70,10 @@ export function layOut(figure: CheckedFigure): Drawing {
   const { rows, columns, panels, across, title, rowAxis, columnAxis } = figure;
   const alone = panels.length === 1;
   const longest = alone ? ALONE : AMONG;
-  const cell = Math.max(1, Math.min(LARGEST_CELL, Math.floor(longest / Math.max(rows, columns))));
+  const most = Math.max(rows, columns);
+  const least = alone && figure.rowLabels && figure.columnLabels ? Math.floor(WITH_LABELS / most) : 1;
+  const fitting = Math.max(Math.floor(longest / most), Math.min(READABLE, least));
+  const cell = Math.max(1, Math.min(LARGEST_CELL, fitting));
   const labelled = alone || cell >= LABELLED;
   const left = labels(labelled ? figure.rowLabels : undefined, cell, false);
   const top = labels(labelled ? figure.columnLabels : undefined, cell, true);

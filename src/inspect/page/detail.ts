@@ -8,6 +8,9 @@ import { colorsOf, type Matrix, paint } from './matrices.js';
 /** Largest map and cell, in pixels. */
 const LARGEST = 640;
 const CELL = 28;
+/** Up to how many rows or columns cells stay as large as their labels need: then the map scrolls. */
+const MANY = 120;
+const READABLE = 11;
 /** Words named in the line that reads the weights out. */
 const NAMED = 4;
 
@@ -66,10 +69,11 @@ export class Detail {
 
   private picture(log: boolean) {
     const { rows, columns } = this.matrix;
-    this.cell = Math.max(2, Math.min(CELL, Math.floor(LARGEST / Math.max(rows.length, columns.length))));
+    const most = Math.max(rows.length, columns.length);
+    this.cell = Math.max(most > MANY ? 2 : READABLE, Math.min(CELL, Math.floor(LARGEST / most)));
     const label = ({ text }: { text: string }) => element('span', { textContent: text, title: text });
     // Labels that would be too small to read are left out: the readout names them.
-    const named = this.cell >= 11;
+    const named = this.cell >= READABLE;
     const top = named ? columns.map(label) : [];
     const left = named ? rows.map(label) : [];
     const canvas = element('canvas', { role: 'img', ariaLabel: words.heads });
