@@ -1,12 +1,13 @@
 // The attention map at length: a row, its top keys, a tile, the exact picture of the whole against a forward pass, and its
 // estimate. One head, N = 65536, D = 64, two threads, q and k in use before. Every result is checked first.
-// node bench/map.mjs [N]
+// node bench/map.mjs [N] [--json]
 import { attention, createEngine } from '../dist/index.js';
 import { check, flops, makeProblem } from './attention/problem.mjs';
 import { interleave, median, ratio, spread } from './measure.mjs';
 import { preparePeak } from './peak.mjs';
 
-const N = Number(process.argv[2] ?? 65536);
+const json = process.argv.includes('--json');
+const N = Number(process.argv.slice(2).find((word) => !word.startsWith('--')) ?? 65536);
 const D = 64;
 const SIZE = 256;
 const engine = await createEngine({ threads: 2 });
@@ -83,13 +84,7 @@ const samples = await interleave(
   { warmUp: 200 },
 );
 const ghz = median(samples[0].map((ms) => peak.flop / ms / 1e6));
-console.log(
-  `${engine.backend}, ${engine.threads} threads, peak ${ghz.toFixed(0)} GFLOP/s, N = ${N}, D = ${D}`,
-);
-for (const [n, name] of Object.keys(jobs).entries()) {
-  const { median: ms, lowest, highest } = spread(samples[n + 1]);
-  console.log(`${name}: ${ms.toFixed(2)} ms (${lowest.toFixed(2)} to ${highest.toFixed(2)})`);
-}
+const readings = Object.fromEntries(Object.keys(jobs).map((name, n) => [name, spread(samples[n + 1])]));
 
 // Seconds each: three rounds of both, in turn.
 const [pools, forwards] = [[], []];
@@ -115,11 +110,25 @@ for (let round = 0; round < 3; round++) {
   }
   forwards.push((await timed(forward))[0]);
 }
-const share = (ms, products) => ((flops(problem) * products) / 2 / ms / 1e6 / ghz) * 100;
-console.log(
-  `exact pool 256 × 256: ${median(pools).toFixed(0)} ms, ${share(median(pools), 1).toFixed(0)}% of the peak; forward ` +
-    `${median(forwards).toFixed(0)} ms, ${share(median(forwards), 2).toFixed(0)}%; ratio ${ratio(pools, forwards).toFixed(2)}`,
-);
-console.log(`engine memory: ${(engine.memory.reserved / 2 ** 20).toFixed(0)} MiB reserved`);
+const share = (ms, products) => (flops(problem) * products) / 2 / ms / 1e6 / ghz;
+const whole = { pool: spread(pools), forward: spread(forwards), ratio: ratio(pools, forwards) };
+const memoryMB = Math.round(engine.memory.reserved / 1e6);
+if (json) {
+  const machine = { threads: engine.threads, backend: engine.backend, peakGflops: ghz };
+  console.log(JSON.stringify({ N, D, ...machine, readings, whole, memoryMB }));
+} else {
+  console.log(
+    `${engine.backend}, ${engine.threads} threads, peak ${ghz.toFixed(0)} GFLOP/s, N = ${N}, D = ${D}`,
+  );
+  for (const [name, { median: ms, lowest, highest }] of Object.entries(readings)) {
+    console.log(`${name}: ${ms.toFixed(2)} ms (${lowest.toFixed(2)} to ${highest.toFixed(2)})`);
+  }
+  const percent = (ms, products) => `${(100 * share(ms, products)).toFixed(0)}%`;
+  console.log(
+    `exact pool 256 × 256: ${whole.pool.median.toFixed(0)} ms, ${percent(whole.pool.median, 1)} of the peak; forward ` +
+      `${whole.forward.median.toFixed(0)} ms, ${percent(whole.forward.median, 2)}; ratio ${whole.ratio.toFixed(2)}`,
+  );
+  console.log(`engine memory: ${memoryMB} MB reserved`);
+}
 map.dispose();
 await engine.dispose();

@@ -1,6 +1,6 @@
 // Runs the benches and records what they print, with commit and machine, in bench/results/NAME.json; then rewrites the
 // tables of README.md and README.ko.md from all that is recorded. Run it on a quiet machine, under Node 24.
-// Usage: node bench/record.mjs [matmul] [train] [translate] [quality] [attention] [tables]   (default: all)
+// Usage: node bench/record.mjs [matmul] [train] [translate] [quality] [map] [attention] [tables]   (default: all)
 // attention-GROUP records one group of bench/attention/; `tables` also draws the charts of docs/ from all that is recorded.
 import { execFileSync } from 'node:child_process';
 import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
@@ -29,6 +29,10 @@ const BENCHES = {
   matmul: () => run([join(root, 'bench/matmul.mjs'), '--json']),
   train: () => run([join(root, 'bench/train.mjs'), '--json']),
   translate: () => run([join(root, 'bench/translate.mjs'), '--json']),
+  map: () => ({
+    ...run([join(root, 'bench/map.mjs'), '--json']),
+    million: run([join(root, 'bench/map-million.mjs'), '--json']),
+  }),
   quality: () => ({
     model: 'models/en-fr',
     validGreedy: run(evaluate('valid.tsv', '1')),
@@ -99,6 +103,9 @@ const WORDS = {
     decode: 'decode, 1 query × 4,096 keys, 2 threads',
     call: 'a call at N=1 on engine tensors',
     first: 'the first call after import',
+    map: 'weights of N=65,536 (H=1), 2 threads: a 256×256 tile, a row',
+    picture: 'exact picture of all of them, against a forward pass',
+    million: 'N=1,000,000 from a file: first picture, exact 2048×2048 tile',
     bars: 'bars of `npm run bench:attention` met',
     gain: 'the speed of not causal',
     speedChart: 'GFLOP/s against N, for Fovea and others',
@@ -126,12 +133,29 @@ const WORDS = {
     decode: '디코딩, 질의 1개 × 키 4,096개, 스레드 2개',
     call: '엔진 텐서로 N=1 호출',
     first: 'import 뒤 첫 호출',
+    map: 'N=65,536 (H=1)의 가중치, 스레드 2개: 256×256 타일, 한 행',
+    picture: '전체의 정확한 그림, 순전파 대비',
+    million: 'N=1,000,000, 파일에서: 첫 그림, 정확한 2048×2048 타일',
     bars: '`npm run bench:attention`의 기준 통과',
     gain: 'causal이 아닐 때의 속도 대비',
     speedChart: 'N에 따른 GFLOP/s: Fovea와 다른 시스템',
     memoryChart: 'N에 따른 최대 메모리: Fovea와 다른 시스템',
   },
 };
+
+/** Rows of the attention map. */
+function mapRows(words) {
+  const map = read('map');
+  if (!map) return [];
+  const { readings, whole, million } = map;
+  const ms = ({ median }, digits = 1) => `${median.toFixed(digits)} ms`;
+  const { first, tiles, memory } = million.results.withLogSumExp;
+  return [
+    [words.map, `${ms(readings['tile 256 × 256'], 2)}, ${ms(readings.row)}`, words.matrix],
+    [words.picture, `${whole.ratio.toFixed(2)}×`, ''],
+    [words.million, `${first.ms.toFixed(0)} ms, ${ms(tiles[3])}`, `${memory.peak} MB`],
+  ];
+}
 
 /** Rows of attention, of the groups that are recorded. */
 function attentionRows(words) {
@@ -204,7 +228,7 @@ function table(words, drawn) {
     rows.push([words.bleu, score(quality.testBeam), `${words.chrf} ${chrf.toFixed(1)}`]);
     rows.push([words.greedy, score(quality.testGreedy), words.yardstick]);
   }
-  rows.unshift(...attentionRows(words));
+  rows.unshift(...attentionRows(words), ...mapRows(words));
   const any = read('attention-forward') ?? matmul ?? train ?? translate ?? quality;
   const line = (cells) => `| ${cells.join(' | ')} |`;
   return [

@@ -140,6 +140,27 @@ describe('random calls: every number within 1e-5 of float64 (a distance, of the 
     expect(own.memory.tensors).toBe(0);
   });
 
+  test.each([901, 902, 903])('seed %d, a head of 2048 queries or keys', async (seed) => {
+    const random = seeded(seed);
+    const [n, m] = seed % 2 ? [2048, 1000] : [1000, 2048];
+    const [q, k] = [
+      randomTensor(random, [1, n, 16], 'float32', 3),
+      randomTensor(random, [1, m, 16], 'float32', 3),
+    ];
+    const own = [
+      { causal: 'lower-right', softcap: 20 },
+      { window: [300, 40], alibi: randomTensor(random, [1], 'float32', 0.01) },
+      {
+        bias: randomTensor(random, [m]),
+        sinks: randomTensor(random, [1]),
+        keyLengths: Int32Array.of(m - 77),
+      },
+    ][seed % 3];
+    const map = await attentionMap(q, k, { ...(own as object), engine });
+    await compare(map, validateAttention(q, k, k, own as never), random);
+    map.dispose();
+  });
+
   test('the reference’s map reads the same, and the kernels’ from a far diagonal', async () => {
     for (const seed of [3, 4, 5, 6, 7, 8]) {
       const { q, k, v, options } = randomCall(seeded(seed), { most: 12 });
