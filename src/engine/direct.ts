@@ -1,6 +1,6 @@
 // The executor of a thread that may block: it owns the WebAssembly memory, computes itself, and shares jobs with
 // threads that start at the first job of several parts. Parts that no thread takes are done by the caller.
-import { startThread } from '#platform';
+import { reuseMemory, startThread } from '#platform';
 import { EngineError } from '../tensor/errors.js';
 import {
   CONTROL_WORDS,
@@ -66,6 +66,7 @@ export class DirectExecutor implements Executor {
   }
 
   static async create(options: ExecutorOptions): Promise<DirectExecutor> {
+    reuseMemory();
     return new DirectExecutor(options, await kernelModule(options.build, options.wasmUrl));
   }
 
@@ -176,12 +177,12 @@ export class DirectExecutor implements Executor {
     new Float64Array(this.memory.buffer, address, bytes / 8).fill(0);
   }
 
-  /** The numbers as they are now, in memory of their own. */
+  /** The numbers as they are now, in memory of their own, which slice() would write twice. */
   copy(address: number, dtype: EngineDType, size: number): HostData {
     const { buffer } = this.memory;
-    if (dtype === 'float32') return new Float32Array(buffer, address, size).slice();
-    if (dtype === 'int32') return new Int32Array(buffer, address, size).slice();
-    return new Uint8Array(buffer, address, size).slice();
+    if (dtype === 'float32') return new Float32Array(new Float32Array(buffer, address, size));
+    if (dtype === 'int32') return new Int32Array(new Int32Array(buffer, address, size));
+    return new Uint8Array(new Uint8Array(buffer, address, size));
   }
 
   async read(address: number, dtype: EngineDType, size: number): Promise<HostData> {

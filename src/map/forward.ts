@@ -1,7 +1,7 @@
 // The forward pass over host arrays, part by part: what a part needs goes in, its rows come out. Where a head's keys
 // are cut, the results over their ranges are joined here, in float64, by the rows' maxima and sums.
 import type { AttentionProblem } from '../attention/problem.js';
-import { attentionForward } from '../engine/ops/attention.js';
+import { type AttentionResult, attentionForward } from '../engine/ops/attention.js';
 import type { Engine } from '../engine/types.js';
 import { LimitError } from '../tensor/errors.js';
 import { formatShape } from '../tensor/host.js';
@@ -20,24 +20,55 @@ const NAMES = ['output', 'rowMax', 'rowSum', 'logSumExp'] as const;
 
 /** Output and row statistics of a call, laid out as the problem tells. */
 export async function runForward(engine: Engine, p: AttentionProblem): Promise<ForwardNumbers> {
-  const rows = p.statistics.shape.reduce((a, n) => a * n, 1);
-  const made = {
-    output: floats('output', p.output.shape),
-    rowMax: new Float32Array(rows),
-    rowSum: new Float32Array(rows),
-    logSumExp: new Float32Array(rows),
-  };
+  const parts = [...planParts(p, 'forward')];
   const keys = new KeyHolder(engine, p);
-  const scratch = [numbers(0, 0), numbers(0, 0)];
   try {
-    for (const part of planParts(p, 'forward')) {
-      if (part.keys === undefined || part.keys.length === 1) {
-        const piece = { ...part, keys: part.keys?.[0] };
-        await runPiece(engine, p, piece, keys, true, made, boxesOf(p, piece));
-      } else await runRanges(engine, p, part, keys, scratch, made);
-    }
+    return await (parts.length === 1 && isPiece(parts[0])
+      ? runWhole(engine, p, parts[0], keys)
+      : runParts(engine, p, parts, keys));
   } finally {
     keys.dispose();
+  }
+}
+
+/** Whether a part goes through its keys at once. */
+function isPiece({ keys }: Part): boolean {
+  return keys === undefined || keys.length === 1;
+}
+
+/** A call that is one piece: its results, as they lie in the engine, are the call's. */
+async function runWhole(
+  engine: Engine,
+  p: AttentionProblem,
+  part: Part,
+  keys: KeyHolder,
+): Promise<ForwardNumbers> {
+  try {
+    const [output, rowMax, rowSum, logSumExp] = await runPiece(
+      ...([engine, p, { ...part, keys: part.keys?.[0] }, keys, true] as const),
+      (made) => NAMES.map((name) => made[name].read() as Promise<Float32Array>),
+    );
+    return { output, rowMax, rowSum, logSumExp };
+  } catch (error) {
+    throw error instanceof RangeError ? noMemory('output', p.output.shape) : error;
+  }
+}
+
+async function runParts(
+  engine: Engine,
+  p: AttentionProblem,
+  parts: readonly Part[],
+  keys: KeyHolder,
+): Promise<ForwardNumbers> {
+  const output = floats('output', p.output.shape);
+  const rows = p.statistics.shape.reduce((a, n) => a * n, 1);
+  const made = { ...numbers(rows, 0), output };
+  const scratch = [numbers(0, 0), numbers(0, 0)];
+  for (const part of parts) {
+    if (isPiece(part)) {
+      const piece = { ...part, keys: part.keys?.[0] };
+      await runPiece(engine, p, piece, keys, true, readTo(made, boxesOf(p, piece)));
+    } else await runRanges(engine, p, part, keys, scratch, made);
   }
   return made;
 }
@@ -53,14 +84,16 @@ function numbers(rows: number, Dv: number): ForwardNumbers {
 
 /** A new array for a result. Throws LimitError where there is no memory. */
 export function floats(name: string, shape: readonly number[]): Float32Array<ArrayBuffer> {
-  const size = shape.reduce((a, n) => a * n, 1);
   try {
-    return new Float32Array(size);
+    return new Float32Array(shape.reduce((a, n) => a * n, 1));
   } catch {
-    throw new LimitError(
-      `attention: ${name} of shape ${formatShape(shape)} finds no memory: ${size * 4} bytes`,
-    );
+    throw noMemory(name, shape);
   }
+}
+
+function noMemory(name: string, shape: readonly number[]): LimitError {
+  const bytes = shape.reduce((a, n) => a * n, 4);
+  return new LimitError(`attention: ${name} of shape ${formatShape(shape)} finds no memory: ${bytes} bytes`);
 }
 
 interface Boxes {
@@ -73,31 +106,34 @@ function boxesOf(p: AttentionProblem, piece: Piece): Boxes {
   return { output: rowBox(p, p.output, batches, heads, rows), statistics: statisticBox(p, piece) };
 }
 
-/** Issues one piece and reads its results to where the boxes say. */
-async function runPiece(
+type Read<T> = (made: AttentionResult) => Promise<T>[];
+
+/** Reads results to where the boxes say. */
+function readTo(into: ForwardNumbers, to: Boxes): Read<void> {
+  return (made) =>
+    NAMES.map((name) => download(made[name], into[name], name === 'output' ? to.output : to.statistics));
+}
+
+/** Issues one piece and reads its results. */
+function runPiece<T>(
   engine: Engine,
   p: AttentionProblem,
   piece: Piece,
   keys: KeyHolder,
   sinks: boolean,
-  into: ForwardNumbers,
-  to: Boxes,
-): Promise<void> {
+  read: Read<T>,
+): Promise<T[]> {
   const own = rowBox(p, p.output, piece.batches, piece.heads, piece.rows);
-  const reads = inScope(engine, () => {
+  return inScope(engine, () => {
     const call = uploadPiece(engine, p, piece, keys.of(piece), { sinks });
     const output = named('output', p.output, () => engine.empty([sizeOfBox(own)]));
-    const made = attentionForward(call, rowOperand(p, output, own));
-    return NAMES.map((name) =>
-      download(made[name], into[name], name === 'output' ? to.output : to.statistics),
-    );
+    return read(attentionForward(call, rowOperand(p, output, own)));
   });
-  await reads;
 }
 
 /** Frees what `issue` makes, and waits for the reads it issued. */
-export function inScope(engine: Engine, issue: () => Promise<void>[]): Promise<unknown> {
-  let reads: Promise<void>[] = [];
+export async function inScope<T>(engine: Engine, issue: () => Promise<T>[]): Promise<T[]> {
+  let reads: Promise<T>[] = [];
   engine.scope(() => {
     reads = issue();
   });
@@ -122,7 +158,7 @@ async function runRanges(
   const dense = { output: denseBox(rows * p.Dv), statistics: denseBox(rows) };
   for (const [n, range] of part.keys!.entries()) {
     const piece = { ...part, keys: range };
-    await runPiece(engine, p, piece, keys, n === 0, n === 0 ? whole : next, dense);
+    await runPiece(engine, p, piece, keys, n === 0, readTo(n === 0 ? whole : next, dense));
     if (n > 0) join(whole, next, p.Dv);
   }
   for (const name of NAMES) scatter(whole[name], into[name], name === 'output' ? to.output : to.statistics);
