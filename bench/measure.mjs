@@ -46,9 +46,28 @@ export function timeSync(run, least = 25) {
   return ms / calls;
 }
 
+const LONGEST_REST = 300;
+
 /**
- * Times jobs [{ run, sync? }] in turn, round after round, after a warm-up. A short rest before each lets the idle threads of
- * the one before fall asleep. Gives, per job, its milliseconds by round.
+ * Waits until the threads of whoever ran before have fallen asleep: ONNX Runtime's look for work for some 35 ms after each
+ * run, on the core that the next system's second thread needs. Asleep: the process uses less than a fifth of a core.
+ */
+async function rest() {
+  const end = performance.now() + LONGEST_REST;
+  let used;
+  let passed;
+  do {
+    const [before, start] = [process.cpuUsage(), performance.now()];
+    await pause(5);
+    const { user, system } = process.cpuUsage(before);
+    used = (user + system) / 1000;
+    passed = performance.now() - start;
+  } while (used > passed / 5 && performance.now() < end);
+}
+
+/**
+ * Times jobs [{ run, sync? }] in turn, round after round, after a warm-up; before each the machine comes to rest. Gives, per
+ * job, its milliseconds by round.
  */
 export async function interleave(jobs, { rounds = 9, warmUp = 300 } = {}) {
   const one = ({ run, sync }, least) => (sync ? timeSync(run, least) : time(run, least));
@@ -56,7 +75,7 @@ export async function interleave(jobs, { rounds = 9, warmUp = 300 } = {}) {
   const samples = jobs.map(() => []);
   for (let round = 0; round < rounds; round++) {
     for (const [n, job] of jobs.entries()) {
-      await pause(5);
+      await rest();
       samples[n].push(await one(job));
     }
   }
