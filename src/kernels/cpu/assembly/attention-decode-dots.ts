@@ -1,10 +1,9 @@
-// Scaled dots of one query, packed as packScale says, with cached keys: rounded once to float32.
-import { cellScale } from './attention-cells';
+// Scaled dots of one query, packed as packScale says, with cached keys: times `rest` of the scale, rounded once to float32.
 import { D } from './attention-state';
 import { fma4 } from './simd';
 
 /** In float64 throughout. */
-export function exactDot(x: usize, y: usize): f32 {
+export function exactDot(x: usize, y: usize, rest: f64): f32 {
   let sum = f64x2.splat(0), left = D;
   for (; left >= 4; left -= 4) {
     const a = v128.load(x), b = v128.load(y);
@@ -19,7 +18,7 @@ export function exactDot(x: usize, y: usize): f32 {
     x += 4;
     y += 4;
   }
-  return <f32>(whole * cellScale());
+  return <f32>(whole * rest);
 }
 
 /** Lanes 2 and 3 in float64. */
@@ -44,7 +43,7 @@ export function exactDot(x: usize, y: usize): f32 {
  * Of four keys: in float32 over sixteen d, four a lane, and from there in float64. At D = 64 that takes no longer than float32
  * alone, for memory is waited for.
  */
-export function dots(x: usize, y0: usize, y1: usize, y2: usize, y3: usize): v128 {
+export function dots(x: usize, y0: usize, y1: usize, y2: usize, y3: usize, rest: f64): v128 {
   let s0 = f64x2.splat(0), s1 = s0, s2 = s0, s3 = s0;
   let left = D;
   for (; left >= 16; left -= 16) {
@@ -95,7 +94,7 @@ export function dots(x: usize, y0: usize, y1: usize, y2: usize, y3: usize): v128
     y2 += 4;
     y3 += 4;
   }
-  const rest = f64x2.splat(cellScale());
-  s01 = f32x4.demote_f64x2_zero(f64x2.mul(s01, rest));
-  return v128.shuffle<i64>(s01, f32x4.demote_f64x2_zero(f64x2.mul(s23, rest)), 0, 2);
+  const f = f64x2.splat(rest);
+  s01 = f32x4.demote_f64x2_zero(f64x2.mul(s01, f));
+  return v128.shuffle<i64>(s01, f32x4.demote_f64x2_zero(f64x2.mul(s23, f)), 0, 2);
 }

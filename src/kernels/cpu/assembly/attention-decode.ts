@@ -18,7 +18,7 @@ import {
   address, B, D, Dv, H, Hkv, LOWEST, Lk, Lq, SHARED_SLOTS, batch, bias, boundRows, decode, diagonal, hasAlibi, head, k, kRow, mask, q,
   qRow, rowHigh, rowLow, scale, scratchRest, selectPair, sink, slope, softcap, statAt, v, vRow,
 } from './attention-state';
-import { packScale } from './attention-cells';
+import { cellScale, packScale } from './attention-cells';
 import { dots, exactDot } from './attention-decode-dots';
 import { LOWEST4, MINUS_INFINITY, SIGN } from './constants';
 import { firstLanes, sumLanes } from './lanes';
@@ -120,23 +120,24 @@ function scoreRow(r: i32, a: i32, b: i32): void {
   let j = max(a, low);
   const end = min(b, load<i32>(at, 4));
   const x = queries + <usize>r * MAX_QUERY;
+  const rest: f64 = cellScale();
   let s = rowCells + <usize>r * CELL_ROW + (<usize>(j - low) << 2);
   let y = k + <usize>j * kRow;
   if (load<i32>(at, 4) - low <= EXACT) {
     for (; j < end; j++) {
-      store<f32>(s, exactDot(x, y));
+      store<f32>(s, exactDot(x, y, rest));
       s += 4;
       y += kRow;
     }
     return;
   }
   for (; j + 4 <= end; j += 4) {
-    v128.store(s, dots(x, y, y + kRow, y + 2 * kRow, y + 3 * kRow));
+    v128.store(s, dots(x, y, y + kRow, y + 2 * kRow, y + 3 * kRow, rest));
     s += 16;
     y += 4 * kRow;
   }
   const left = end - j;
-  if (left > 0) v128.store(s, dots(x, y, y + (left > 1 ? kRow : 0), y + (left > 2 ? 2 * kRow : 0), y));
+  if (left > 0) v128.store(s, dots(x, y, y + (left > 1 ? kRow : 0), y + (left > 2 ? 2 * kRow : 0), y, rest));
 }
 
 /** From scaled dots to scores: softcap, ALiBi, bias; forbidden cells and those behind the last become −∞. */
