@@ -61,13 +61,14 @@ async function readText(path: string): Promise<string> {
   const decoder = new TextDecoder('utf-8', { fatal: true });
   let [text, size] = ['', 0];
   const decode = (bytes?: Uint8Array) => {
+    let piece: string;
     try {
-      text += decoder.decode(bytes, { stream: bytes !== undefined });
+      piece = decoder.decode(bytes, { stream: bytes !== undefined });
     } catch (cause) {
       throw new FileFormatError(`${path}: expected text in UTF-8, got other bytes`, { cause });
     }
-    if (text.includes('\0', text.length - (bytes?.length ?? 0)))
-      throw new FileFormatError(`${path}: expected text in UTF-8, got a binary file`);
+    if (piece.includes('\0')) throw new FileFormatError(`${path}: expected text in UTF-8, got a binary file`);
+    text += piece;
   };
   for await (const bytes of createReadStream(path) as AsyncIterable<Uint8Array>) {
     size += bytes.length;
