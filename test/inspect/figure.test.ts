@@ -139,6 +139,10 @@ describe('PNG', () => {
       ])
         expect(at(2 * (x + j * cellWidth + dx), 2 * (y + i * cellHeight + dy))).toBe(fill);
     }
+    const inside = new Set<string>();
+    for (let down = 2 * y; down < 2 * (y + 4 * cellHeight); down++)
+      for (let across = 2 * x; across < 2 * (x + 5 * cellWidth); across++) inside.add(at(across, down));
+    expect([...inside].sort()).toEqual([...new Set(fills.values())].sort());
     const border = new Set<string>();
     for (let n = 0; n < png.width; n++) for (const row of [0, 5, png.height - 1]) border.add(at(n, row));
     for (let n = 0; n < png.height; n++)

@@ -2,6 +2,7 @@ import { describe, expect, test } from 'vitest';
 import {
   alignWords,
   averageWeights,
+  cividis,
   colorMode,
   displayWidth,
   drawHeatMap,
@@ -9,6 +10,7 @@ import {
   harmless,
   nearest256,
   padWidth,
+  palettes,
   viridis,
 } from '../../dist/inspect/index.js';
 import { splitWords } from '../../dist/text/index.js';
@@ -21,8 +23,8 @@ const map = {
   values: [0.9, 0.05, 0.05, 0, 1, 0, 0.004, 0.25, Number.NaN],
 };
 
-describe('viridis', () => {
-  test('ends and middle are those of matplotlib (± 4 of 255 a channel)', () => {
+describe('palettes', () => {
+  test('viridis: ends and middle are those of matplotlib (± 4 of 255 a channel)', () => {
     for (const [value, expected] of [
       [0, [68, 1, 84]],
       [0.25, [59, 82, 139]],
@@ -32,9 +34,19 @@ describe('viridis', () => {
     ] as const)
       for (const i of [0, 1, 2]) expect(Math.abs(viridis(value)[i] - expected[i])).toBeLessThanOrEqual(4);
   });
-  test('clamps; NaN is 0; gets lighter all the way', () => {
-    expect([viridis(-1), viridis(Number.NaN), viridis(2)]).toEqual([viridis(0), viridis(0), viridis(1)]);
-    const light = (x: number) => viridis(x).reduce((sum, c, i) => sum + c * [0.2126, 0.7152, 0.0722][i], 0);
+  test('cividis: ends, quarters and middle as published (± 4 of 255 a channel)', () => {
+    for (const [value, expected] of [
+      [0, [0, 32, 77]],
+      [0.25, [61, 76, 107]],
+      [0.5, [124, 123, 120]],
+      [0.75, [188, 175, 111]],
+      [1, [255, 233, 69]],
+    ] as const)
+      for (const i of [0, 1, 2]) expect(Math.abs(cividis(value)[i] - expected[i])).toBeLessThanOrEqual(4);
+  });
+  test.each(Object.entries(palettes))('%s clamps; NaN is 0; gets lighter all the way', (_, palette) => {
+    expect([palette(-1), palette(Number.NaN), palette(2)]).toEqual([palette(0), palette(0), palette(1)]);
+    const light = (x: number) => palette(x).reduce((sum, c, i) => sum + c * [0.2126, 0.7152, 0.0722][i], 0);
     for (let x = 0; x < 1; x += 0.01) expect(light(x + 0.01)).toBeGreaterThan(light(x));
   });
   test.each([
