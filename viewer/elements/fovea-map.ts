@@ -1,35 +1,33 @@
 // <fovea-map>: any attention map as a picture to zoom into, from all of it down to single exact weights.
 import type { AttentionMap } from 'fovea';
-import { viridis } from 'fovea/inspect';
 import { html, LitElement, nothing, type PropertyValues, render, svg } from 'lit';
 import { type Locale, preferredLocale } from './locale.js';
-import { axes, FONT, type Gutters, guttersFor, type Labels, labelOf } from './map/axes.js';
-import type { MapView } from './map/camera.js';
-import { CellReader, type CellReading } from './map/cell-reader.js';
+import { axes, type Gutters, guttersFor, type Labels, labelOf, shownLabels } from './map/axes.js';
+import { isNear, type MapView } from './map/camera.js';
 import './map/colour-bar.js';
-import { colourTable, type Range, type Scale } from './map/colours.js';
+import type { Range, Scale } from './map/colours.js';
 import { controls } from './map/controls.js';
 import { type Cell, crosshair } from './map/crosshair.js';
-import { type FigureParts, figurePng, figureSvg } from './map/figure.js';
+import { download, type FigureParts, figurePng, figureSvg } from './map/figure.js';
 import { watchGestures } from './map/gestures.js';
 import { glide } from './map/glide.js';
+import { colourOf, inkOf, inkTemplate } from './map/ink.js';
 import { act } from './map/keyboard.js';
+import { measureIn } from './map/letters.js';
 import { mapStyles } from './map/map-styles.js';
-import { type Ink, markTemplate, type Tone } from './map/marks.js';
+import { markTemplate } from './map/marks.js';
 import { Minimap } from './map/minimap.js';
-import { countText, percentText, weightText } from './map/numbers.js';
+import { countText } from './map/numbers.js';
+import { PALETTE, TABLE } from './map/palette.js';
+import { Pointing } from './map/pointing.js';
 import { readout } from './map/readout.js';
 import type { Reduce } from './map/sketch.js';
+import { chip, message, spoken } from './map/status.js';
 import { mapStrings } from './map/strings.js';
 import { styles } from './map/styles.js';
 import { Surface } from './map/surface.js';
 
 export type { Labels, MapView, Range, Reduce, Scale };
-
-/** Cells drawn one by one in an SVG figure, at most. */
-const VECTOR = 4096;
-const PALETTE = Array.from({ length: 65 }, (_, i) => `rgb(${viridis(i / 64).join(' ')})`);
-const TABLE = colourTable(viridis);
 
 /**
  * Shows one head of an AttentionMap of any size. Set `map` (and `batch`, `head` where it has several); the element never
@@ -50,8 +48,6 @@ export class FoveaMap extends LitElement {
     scale: {},
     range: { attribute: false },
     locale: {},
-    cell: { state: true },
-    reading: { state: true },
     failure: { state: true },
     shown: { state: true },
   };
@@ -69,8 +65,7 @@ export class FoveaMap extends LitElement {
   /** Colours from and to; undefined: fitted to the view. */
   declare range: Range | undefined;
   declare locale: Locale;
-  declare private cell: Cell | undefined;
-  declare private reading: CellReading | undefined;
+  /** What went wrong; another map or view is tried again. */
   declare private failure: string | undefined;
   /** What the controls say of the picture; replaced when it changes. */
   declare private shown: string;
@@ -80,12 +75,15 @@ export class FoveaMap extends LitElement {
     failed: (error) => this.fail(error),
   });
   private readonly minimap = new Minimap(this.surface, (query, key) => this.center(query, key));
-  private readonly reader = new CellReader(
-    (reading) => this.take(reading),
-    (error) => this.fail(error),
-  );
-  private readonly letters = document.createElement('canvas').getContext('2d')!;
-  private readonly widths = new Map<string, number>();
+  private readonly pointing = new Pointing(this.surface, {
+    changed: () => {
+      this.requestUpdate();
+      this.requestFrame();
+    },
+    read: (reading) => this.tell('fovea-cell', reading),
+    failed: (error) => this.fail(error),
+  });
+  private readonly measure = measureIn(this);
   private gutters: Gutters = { left: 60, top: 40, slanted: false };
   private wanted: MapView | undefined;
   private frameDue = 0;
@@ -109,7 +107,7 @@ export class FoveaMap extends LitElement {
 
   set view(view: MapView | undefined) {
     // Pages hand back what they were told.
-    if (view && view === this.told) return;
+    if (view && this.told && isNear(view, this.told)) return;
     this.wanted = view ?? { queries: [0, Number.POSITIVE_INFINITY], keys: [0, Number.POSITIVE_INFINITY] };
     this.requestUpdate();
   }
@@ -134,7 +132,7 @@ export class FoveaMap extends LitElement {
     this.endGestures?.();
     cancelAnimationFrame(this.frameDue);
     this.frameDue = 0;
-    this.reader.stop();
+    this.pointing.stop();
     this.surface.stop();
   }
 
@@ -160,24 +158,13 @@ export class FoveaMap extends LitElement {
 
   protected override updated(changed: PropertyValues): void {
     const subject = { batch: this.batch, head: this.head, reduce: this.reduce };
+    if (['map', 'batch', 'head', 'reduce'].some((name) => changed.has(name))) this.failure = undefined;
     this.surface.show(this.map, subject);
+    this.pointing.show(this.map, subject);
     Object.assign(this.surface, { scale: this.scale, range: this.range, table: TABLE });
-    if (['map', 'batch', 'head'].some((name) => changed.has(name))) this.forget();
     if (['map', 'queryLabels', 'keyLabels'].some((name) => changed.has(name))) this.layOut();
     else if (this.wanted) this.layOut();
     this.requestFrame();
-  }
-
-  /** What was read of another map says nothing of this one. */
-  private forget(): void {
-    this.reader.stop();
-    this.failure = undefined;
-    this.reading = undefined;
-    if (this.cell && this.map) {
-      const [rows, columns] = this.map.shape.slice(2);
-      if (this.cell.query >= rows || this.cell.key >= columns) this.cell = undefined;
-      else this.reader.read(this.map, this, this.cell.query, this.cell.key);
-    }
   }
 
   private layOut(): void {
@@ -201,7 +188,11 @@ export class FoveaMap extends LitElement {
     }
     const { style } = this.find<HTMLElement>('.frame');
     [style.left, style.top] = [`${left}px`, `${top}px`];
-    this.style.setProperty('--_top', `${top}px`);
+    for (const [name, value] of [
+      ['--_top', top],
+      ['--_left', left],
+    ] as const)
+      this.style.setProperty(name, `${value}px`);
     const canvas = this.find<HTMLCanvasElement>('.tiles');
     [canvas.width, canvas.height] = [size.width, size.height].map((x) => Math.round(x * devicePixelRatio));
     // Clearing a resized canvas shows; so the next picture is drawn at once.
@@ -218,10 +209,10 @@ export class FoveaMap extends LitElement {
     if (!this.hasUpdated) return;
     const { surface } = this;
     const context = this.find<HTMLCanvasElement>('.tiles').getContext('2d')!;
-    const empty = getComputedStyle(this.find('.ink-empty')).color;
+    const empty = colourOf(this.renderRoot, 'empty');
     if (!surface.draw(context, devicePixelRatio, empty)) this.requestFrame();
     if (!this.map) return;
-    if (!this.failure && !this.hasNone) surface.look();
+    if (!this.failure && this.there === 'map') surface.look();
     this.drawMarks();
     this.minimap.draw(this.renderRoot, surface.name);
     const { fraction, range } = surface.seen;
@@ -238,42 +229,35 @@ export class FoveaMap extends LitElement {
     const { left, top } = this.gutters;
     const { camera } = this.surface;
     const place = this.find<SVGElement>('svg.marks');
-    const marks = this.map && !this.hasNone ? axes(this.axesPlace()) : [];
+    const { cell } = this.pointing;
+    const marks = this.there === 'map' ? axes(this.axesPlace(cell)) : [];
+    const badges = { measure: this.measure, ...shownLabels(camera, this.queryLabels, this.keyLabels) };
     const { width, height } = camera.frame;
     render(
       svg`<clipPath id="frame-clip"><rect width=${width} height=${height} /></clipPath>
       <g transform="translate(${left} ${top})">
-        ${marks.map(markTemplate)}${this.cell ? crosshair(camera, this.cell, this.measure) : nothing}
+        ${marks.map(markTemplate)}${cell ? crosshair(camera, cell, badges) : nothing}
       </g>`,
       place as unknown as HTMLElement,
     );
   }
 
-  private axesPlace() {
-    const { gutters, queryLabels, keyLabels, measure, cell } = this;
+  private axesPlace(cell?: Cell) {
+    const { gutters, queryLabels, keyLabels, measure } = this;
     const names = { queries: this.words.queries, keys: this.words.keys };
     return { camera: this.surface.camera, gutters, queryLabels, keyLabels, names, measure, cell };
   }
 
-  /** Width of a label in CSS pixels. */
-  private readonly measure = (text: string): number => {
-    let width = this.widths.get(text);
-    if (width === undefined) {
-      if (this.widths.size > 20_000) this.widths.clear();
-      this.letters.font = `${FONT}px ${getComputedStyle(this).fontFamily}`;
-      width = this.letters.measureText(text).width;
-      this.widths.set(text, width);
-    }
-    return width;
-  };
-
-  /** Whether the map has no cells at all. */
-  private get hasNone(): boolean {
-    return this.map?.shape.slice(2).includes(0) ?? false;
+  /** Whether there is a map, and whether it has any cells. */
+  private get there(): 'map' | 'none' | 'empty' {
+    if (!this.map) return 'empty';
+    return this.map.shape.slice(2).includes(0) ? 'none' : 'map';
   }
 
   private move(change: () => void): void {
     change();
+    this.failure = undefined;
+    this.pointing.follow();
     this.moved = true;
     this.surface.touch();
     this.requestFrame();
@@ -289,7 +273,8 @@ export class FoveaMap extends LitElement {
   private zoom(factor: number): void {
     const { camera } = this.surface;
     const { width, height } = camera.frame;
-    const at = this.cell && camera.pointOf(this.cell.key + 0.5, this.cell.query + 0.5);
+    const { cell } = this.pointing;
+    const at = cell && camera.pointOf(cell.key + 0.5, cell.query + 0.5);
     const inside = at && at.x >= 0 && at.y >= 0 && at.x <= width && at.y <= height;
     glide(factor, (step) => {
       this.move(() => (inside ? camera.zoomBy(step, at.x, at.y) : camera.zoomBy(step)));
@@ -297,7 +282,7 @@ export class FoveaMap extends LitElement {
   }
 
   private readonly pressed = (event: KeyboardEvent): void => {
-    if (!this.map || this.hasNone) return;
+    if (this.there !== 'map') return;
     const { camera } = this.surface;
     const { width, height } = camera.frame;
     const known = act(event, {
@@ -305,8 +290,8 @@ export class FoveaMap extends LitElement {
       zoom: (factor) => this.zoom(factor),
       showAll: () => this.move(() => camera.showWhole()),
       step: (x, y) => this.step(x, y),
-      enter: () => this.cell && this.zoom(4),
-      hide: () => this.point(undefined),
+      enter: () => this.pointing.cell && this.zoom(4),
+      hide: () => this.pointing.hide(),
     });
     if (known) event.preventDefault();
   };
@@ -314,50 +299,22 @@ export class FoveaMap extends LitElement {
   /** Moves the cursor, and the view with it. */
   private step(x: number, y: number): void {
     const { camera } = this.surface;
-    const { queries, keys } = camera.view;
-    const start = {
-      query: Math.floor((queries[0] + queries[1]) / 2),
-      key: Math.floor((keys[0] + keys[1]) / 2),
-    };
-    const from = this.cell ?? start;
-    const within = (i: number, n: number) => Math.min(n - 1, Math.max(0, i));
-    const cell = this.cell
-      ? { query: within(from.query + y, camera.rows), key: within(from.key + x, camera.columns) }
-      : start;
-    const at = camera.pointOf(cell.key + 0.5, cell.query + 0.5);
+    const { query, key } = this.pointing.step(x, y);
+    const at = camera.pointOf(key + 0.5, query + 0.5);
     const back = (p: number, size: number) => (p < 0 || p > size ? size / 2 - p : 0);
     const [dx, dy] = [back(at.x, camera.frame.width), back(at.y, camera.frame.height)];
     if (dx !== 0 || dy !== 0) this.move(() => camera.pan(dx, dy));
-    this.point(cell);
   }
 
   private readonly hover = (event: PointerEvent): void => {
     if (event.pointerType === 'touch' && event.type === 'pointermove') return;
     const { left, top } = this.find('.frame').getBoundingClientRect();
-    const { x, y } = this.surface.camera.cellAt(event.clientX - left, event.clientY - top);
-    const { rows, columns } = this.surface.camera;
-    const inside = this.map && x >= 0 && y >= 0 && x < columns && y < rows;
-    this.point(inside ? { query: Math.floor(y), key: Math.floor(x) } : undefined);
+    this.pointing.hover(event.clientX - left, event.clientY - top);
   };
 
   private readonly leave = (event: PointerEvent): void => {
-    if (event.pointerType !== 'touch') this.point(undefined);
+    if (event.pointerType !== 'touch') this.pointing.leave();
   };
-
-  private point(cell: Cell | undefined): void {
-    if (cell?.query === this.cell?.query && cell?.key === this.cell?.key) return;
-    this.cell = cell;
-    if (cell && this.map) this.reader.read(this.map, this, cell.query, cell.key);
-    else {
-      this.reader.stop();
-      this.tell('fovea-cell', undefined);
-    }
-  }
-
-  private take(reading: CellReading): void {
-    this.reading = reading;
-    this.tell('fovea-cell', reading);
-  }
 
   private fail(error: unknown): void {
     this.failure = error instanceof Error ? error.message : String(error);
@@ -381,50 +338,20 @@ export class FoveaMap extends LitElement {
   private figure(): FigureParts {
     const { surface, gutters } = this;
     const { camera, scale } = surface;
-    const place = { ...this.axesPlace(), cell: undefined };
-    const picture = (ratio: number) => {
-      const canvas = document.createElement('canvas');
-      [canvas.width, canvas.height] = [camera.frame.width * ratio, camera.frame.height * ratio].map(
-        Math.round,
-      );
-      surface.drawFully(canvas.getContext('2d')!, ratio);
-      return canvas;
-    };
-    const marks = this.map && !this.hasNone ? axes(place) : [];
-    const cells = surface.cells(VECTOR);
-    return {
-      camera,
-      gutters,
-      axes: marks,
-      palette: PALETTE,
-      scale,
-      range: surface.seen.range,
-      ink: this.ink(),
-      picture,
-      cells,
-    };
-  }
-
-  private ink(): Ink {
-    const colour = (name: string) => getComputedStyle(this.find(`.ink-${name}`)).color;
-    const colours = Object.fromEntries(
-      (['ink', 'muted', 'line', 'accent'] satisfies Tone[]).map((tone) => [tone, colour(tone)]),
-    ) as Record<Tone, string>;
-    return { colours, background: colour('surface'), font: getComputedStyle(this).fontFamily };
+    const marks = this.there === 'map' ? axes(this.axesPlace()) : [];
+    const ink = inkOf(this.renderRoot, this);
+    return { surface, camera, gutters, axes: marks, palette: PALETTE, scale, range: surface.seen.range, ink };
   }
 
   private async save(kind: 'png' | 'svg'): Promise<void> {
-    const blob =
-      kind === 'png' ? await this.toPng() : new Blob([await this.toSvg()], { type: 'image/svg+xml' });
-    const link = document.createElement('a');
-    link.href = URL.createObjectURL(blob);
-    link.download = `attention-map.${kind}`;
-    link.click();
-    setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
+    const svgType = { type: 'image/svg+xml' };
+    const blob = kind === 'png' ? await this.toPng() : new Blob([await this.toSvg()], svgType);
+    download(blob, `attention-map.${kind}`);
   }
 
   protected override render() {
-    const { words, surface, cell, map } = this;
+    const { words, surface, map, there } = this;
+    const { cell, known } = this.pointing;
     const { camera } = surface;
     const { fraction, levels, spread, range } = surface.seen;
     const [rows, columns] = map ? map.shape.slice(2) : [0, 0];
@@ -452,9 +379,9 @@ export class FoveaMap extends LitElement {
             <canvas class="tiles"></canvas>
           </div>
           <svg class="marks" aria-hidden="true"></svg>
-          ${map && !this.hasNone ? this.chip(fraction) : nothing}
+          ${there === 'map' ? chip(words, fraction, surface.busy, this.reduce) : nothing}
           ${map && !camera.isWhole ? this.minimap.render(words.minimap) : nothing}
-          ${this.message()}
+          ${message(words, this.failure, there)}
         </div>
         <fovea-colour-bar .palette=${PALETTE} .scale=${this.scale} .range=${range} .spread=${spread}
           ?locked=${this.range !== undefined} .locale=${this.locale}
@@ -464,44 +391,15 @@ export class FoveaMap extends LitElement {
       ${readout({
         words,
         cell,
-        reading: this.reading,
+        reading: known,
         queryLabel: cell && labelOf(this.queryLabels, cell.query),
         keyLabel: cell && labelOf(this.keyLabels, cell.key),
         pooled: pixel && { name: words[`${this.reduce}Here`], ...pixel },
       })}
       <div class="silent" id="help">${words.help}</div>
-      <div class="silent" aria-live="polite">${this.spoken()}</div>
-      <div hidden>${['ink', 'muted', 'line', 'accent', 'surface', 'empty'].map((name) => html`<i class="ink-${name}"></i>`)}</div>
+      <div class="silent" aria-live="polite">${spoken(words, known, this.queryLabels, this.keyLabels)}</div>
+      ${inkTemplate}
     `;
-  }
-
-  /** What the picture is made of. */
-  private chip(fraction: number | undefined) {
-    const { words } = this;
-    const dot = html`<span class="dot ${this.surface.busy ? 'busy' : ''}"></span>`;
-    if (fraction === undefined) return html`<div class="chip">${dot}${words.computing}</div>`;
-    if (fraction === 1) return nothing;
-    const percent = percentText(fraction);
-    const bound = this.reduce === 'max' ? ` · ${words.lowerBound}` : '';
-    return html`<div class="chip" title=${words.sampledTitle(percent)}>${dot}${words.sampled(percent)}${bound}</div>`;
-  }
-
-  private message() {
-    const { words } = this;
-    if (this.failure) {
-      return html`<div class="message error" role="alert"><div><b>${words.failed}</b>${this.failure}</div></div>`;
-    }
-    if (this.map && !this.hasNone) return nothing;
-    return html`<div class="message"><div>${this.map ? words.none : words.empty}</div></div>`;
-  }
-
-  /** What a screen reader says of the cell. */
-  private spoken(): string {
-    const { cell, reading } = this;
-    if (!cell || reading?.query !== cell.query || reading.key !== cell.key) return '';
-    const name = (labels: Labels, i: number) => [countText(i), labelOf(labels, i)].filter(Boolean).join(' ');
-    const [query, key] = [name(this.queryLabels, cell.query), name(this.keyLabels, cell.key)];
-    return this.words.cell(query, key, weightText(reading.weight));
   }
 }
 

@@ -69,7 +69,7 @@ export function guttersFor(
   measure: (text: string) => number,
   width: number,
 ): Gutters {
-  const numbers = Math.max(measure(countText(rows)), 24) + GAP + TICK + 18;
+  const numbers = Math.max(measure(countText(rows)), 24) + GAP + TICK + 28;
   const widest = (labels: Labels, length: number) => {
     let most = 0;
     for (let i = 0; i < Math.min(length, LOOKED_AT); i++)
@@ -81,8 +81,14 @@ export function guttersFor(
   const left = Math.max(numbers, Math.min(WIDEST.left, byQueries, width / 4) + GAP + 22);
   if (byKeys === 0) return { left, top: 40, slanted: false };
   const slanted = byKeys + GAP > Math.min(120, (width - left) / columns);
-  const top = slanted ? Math.min(WIDEST.top, byKeys) * SINE + 2 * GAP + 20 : 42;
+  const top = slanted ? Math.min(WIDEST.top, byKeys) * SINE + 2 * GAP + 24 : 42;
   return { left: Math.round(left), top: Math.round(Math.max(40, top)), slanted };
+}
+
+/** Which axes have labels beside their cells now. */
+export function shownLabels(camera: Camera, queryLabels: Labels, keyLabels: Labels) {
+  const { x, y } = camera.scale;
+  return { queries: queryLabels !== undefined && y >= LINE, keys: keyLabels !== undefined && x >= LINE };
 }
 
 export function axes(place: AxesPlace): Mark[] {
@@ -94,7 +100,7 @@ function queryAxis({ camera, gutters, queryLabels, names, measure, cell }: AxesP
   const edge = Math.max(0, camera.pointOf(0, 0).x);
   const size = camera.scale.y;
   const marks: Mark[] = [];
-  if (queryLabels && size >= LINE) {
+  if (shownLabels(camera, queryLabels, undefined).queries) {
     for (const i of cellsIn(queries)) {
       const y = camera.pointOf(0, i + 0.5).y;
       const text = labelOf(queryLabels, i);
@@ -129,7 +135,7 @@ function keyAxis({ camera, gutters, keyLabels, names, measure, cell }: AxesPlace
   const edge = Math.max(0, camera.pointOf(0, 0).y);
   const size = camera.scale.x;
   const marks: Mark[] = [];
-  if (keyLabels && size >= LINE) {
+  if (shownLabels(camera, undefined, keyLabels).keys) {
     for (const j of cellsIn(keys)) {
       const x = camera.pointOf(j + 0.5, 0).x;
       const text = labelOf(keyLabels, j);
@@ -137,7 +143,7 @@ function keyAxis({ camera, gutters, keyLabels, names, measure, cell }: AxesPlace
       const strong = cell?.key === j;
       const tone = strong ? 'accent' : 'ink';
       if (gutters.slanted) {
-        const shown = shorten(text, (gutters.top - 20 - 2 * GAP) / SINE, measure);
+        const shown = shorten(text, (gutters.top - 22 - 2 * GAP) / SINE, measure);
         marks.push({
           kind: 'text',
           x,
@@ -193,7 +199,7 @@ export function ticks([from, to]: Span, least: number): number[] {
   const step =
     [1, 2, 5, 10].map((factor) => factor * power).find((value) => value >= least * (1 - 1e-9)) ?? power;
   const made: number[] = [];
-  for (let i = Math.ceil(from / step - 0.5) * step; i <= to; i += step)
+  for (let i = Math.ceil(Math.floor(from) / step) * step; i <= to; i += step)
     if (i >= Math.floor(from)) made.push(i);
   return made;
 }

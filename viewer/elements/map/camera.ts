@@ -22,6 +22,12 @@ const READABLE = 6;
 /** Matrices more elongated than this against their frame are stretched to fill it. */
 const ELONGATED = 3;
 
+/** Whether two views are the same but for rounding. */
+export function isNear(a: MapView, b: MapView): boolean {
+  const near = ([p, q]: Span, [r, s]: Span) => Math.max(Math.abs(p - r), Math.abs(q - s)) <= 1e-3 * (s - r);
+  return near(a.queries, b.queries) && near(a.keys, b.keys);
+}
+
 const clamp = (x: number, low: number, high: number) => Math.min(high, Math.max(low, x));
 
 /** Columns are keys, x; rows are queries, y. Screen coordinates are pixels from the frame's upper left corner. */

@@ -1,10 +1,9 @@
 // Reads the exact weight of the cell that is pointed at, once the pointer rests for a moment.
 import type { AttentionMap } from 'fovea';
+import type { Cell } from './crosshair.js';
 import type { Subject } from './sketch.js';
 
-export interface CellReading {
-  readonly query: number;
-  readonly key: number;
+export interface CellReading extends Cell {
   readonly weight: number;
 }
 
@@ -13,22 +12,24 @@ const REST = 40;
 
 export class CellReader {
   private timer: ReturnType<typeof setTimeout> | undefined;
-  private turn = 0;
+  private reading: AbortController | undefined;
 
   constructor(
     private readonly told: (reading: CellReading) => void,
     private readonly failed: (error: unknown) => void,
   ) {}
 
-  read(map: AttentionMap, { batch, head }: Subject, query: number, key: number): void {
+  read(map: AttentionMap, { batch, head }: Subject, { query, key }: Cell): void {
     this.stop();
-    const turn = this.turn;
+    this.reading = new AbortController();
+    const { signal } = this.reading;
     this.timer = setTimeout(async () => {
       try {
-        const { data } = await map.tile({ batch, head, queries: [query, query + 1], keys: [key, key + 1] });
-        if (turn === this.turn) this.told({ query, key, weight: data[0] });
+        const place = { batch, head, queries: [query, query + 1], keys: [key, key + 1], signal } as const;
+        const { data } = await map.tile(place);
+        if (!signal.aborted) this.told({ query, key, weight: data[0] });
       } catch (error) {
-        if (turn === this.turn) this.failed(error);
+        if (!signal.aborted) this.failed(error);
       }
     }, REST);
   }
@@ -36,6 +37,6 @@ export class CellReader {
   /** Forgets what was asked. */
   stop(): void {
     clearTimeout(this.timer);
-    this.turn++;
+    this.reading?.abort();
   }
 }

@@ -12,7 +12,14 @@ export interface Cell {
 /** Cells at least so large, in pixels, are outlined. */
 const OUTLINED = 3;
 
-export function crosshair(camera: Camera, { query, key }: Cell, measure: (text: string) => number) {
+/** How numbers on the axes are drawn, and where labels stand in their place. */
+export interface Badges {
+  readonly measure: (text: string) => number;
+  readonly queries: boolean;
+  readonly keys: boolean;
+}
+
+export function crosshair(camera: Camera, { query, key }: Cell, { measure, queries, keys }: Badges) {
   const { width, height } = camera.frame;
   const from = camera.pointOf(key, query);
   const to = camera.pointOf(key + 1, query + 1);
@@ -21,14 +28,14 @@ export function crosshair(camera: Camera, { query, key }: Cell, measure: (text: 
   const [w, h] = [to.x - from.x, to.y - from.y];
   const edge = camera.pointOf(0, 0);
   const outline = (name: string) =>
-    svg`<rect class=${name} x=${from.x} y=${from.y} width=${w} height=${h} rx="1.5" />`;
+    svg`<rect class=${name} x=${from.x - 1} y=${from.y - 1} width=${w + 2} height=${h + 2} rx="1.5" />`;
   return svg`
     <g clip-path="url(#frame-clip)">
       <path class="cross" d="M${x} 0V${from.y}M${x} ${to.y}V${height}M0 ${y}H${from.x}M${to.x} ${y}H${width}" />
       ${Math.min(w, h) >= OUTLINED ? [outline('cell-outer'), outline('cell-inner')] : nothing}
     </g>
-    ${badge(countText(query), Math.max(0, edge.x) - 4, y, 'end', measure)}
-    ${badge(countText(key), x, Math.max(0, edge.y) - 12, 'middle', measure)}
+    ${queries ? nothing : badge(countText(query), Math.max(0, edge.x) - 4, y, 'end', measure)}
+    ${keys ? nothing : badge(countText(key), x, Math.max(0, edge.y) - 12, 'middle', measure)}
   `;
 }
 

@@ -3,6 +3,7 @@ import type { Camera } from './camera.js';
 import { positionOf, type Range, type Scale, valueAt } from './colours.js';
 import { type Ink, type Mark, markCanvas, markSvg } from './marks.js';
 import { weightText } from './numbers.js';
+import type { Surface } from './surface.js';
 
 export interface FigureParts {
   readonly camera: Camera;
@@ -13,24 +14,25 @@ export interface FigureParts {
   readonly scale: Scale;
   readonly range: Range;
   readonly ink: Ink;
-  /** The tiles as they are, `ratio` pixels to a CSS pixel. */
-  picture(ratio: number): HTMLCanvasElement;
-  /** The cells in view one by one, where they are few and exact. */
-  readonly cells?: readonly { readonly query: number; readonly key: number; readonly weight: number }[];
+  readonly surface: Pick<Surface, 'drawFully' | 'cells'>;
 }
 
 /** Pixels of a PNG to one of the page. */
 const RATIO = 2;
 const MARGIN = 14;
+/** Cells drawn one by one in an SVG figure, at most. */
+const VECTOR = 4096;
 const BAR = { gap: 22, width: 14, labels: 58, slices: 64 };
 
 export function figureSvg(parts: FigureParts): string {
   const { ink, gutters, camera } = parts;
   const { width, height } = sizeOf(parts);
   const marks = [...parts.axes, ...bar(parts)];
-  const image = parts.cells
-    ? cells(parts)
-    : `<image width="${camera.frame.width}" height="${camera.frame.height}" href="${parts.picture(RATIO).toDataURL()}"/>`;
+  const list = parts.surface.cells(VECTOR);
+  const { width: w, height: h } = camera.frame;
+  const image = list
+    ? cells(parts, list)
+    : `<image width="${w}" height="${h}" href="${picture(parts).toDataURL()}"/>`;
   return [
     `<svg xmlns="http://www.w3.org/2000/svg" width="${width}" height="${height}" viewBox="0 0 ${width} ${height}" ` +
       `font-family="${ink.font.replace(/"/g, "'")}" font-size="11.5" fill="none">`,
@@ -53,7 +55,7 @@ export function figurePng(parts: FigureParts): Promise<Blob> {
   context.fillRect(0, 0, width, height);
   context.translate(MARGIN + parts.gutters.left, MARGIN + parts.gutters.top);
   const { frame } = parts.camera;
-  context.drawImage(parts.picture(RATIO), 0, 0, frame.width, frame.height);
+  context.drawImage(picture(parts), 0, 0, frame.width, frame.height);
   for (const mark of [...parts.axes, ...bar(parts)]) markCanvas(mark, context, parts.ink);
   return new Promise((resolve, reject) => {
     canvas.toBlob((blob) => (blob ? resolve(blob) : reject(new Error('The picture is too large to save.'))));
@@ -67,7 +69,18 @@ function sizeOf({ camera: { frame }, gutters }: FigureParts) {
   };
 }
 
-function cells({ camera, cells: list = [], palette, scale, range }: FigureParts): string {
+/** The tiles as they are. */
+function picture({ camera, surface }: FigureParts): HTMLCanvasElement {
+  const canvas = document.createElement('canvas');
+  [canvas.width, canvas.height] = [camera.frame.width, camera.frame.height].map((x) => Math.round(x * RATIO));
+  surface.drawFully(canvas.getContext('2d')!, RATIO);
+  return canvas;
+}
+
+function cells(
+  { camera, palette, scale, range }: FigureParts,
+  list: NonNullable<ReturnType<Surface['cells']>>,
+): string {
   const size = camera.scale;
   return list
     .map(({ query, key, weight }) => {
@@ -97,4 +110,12 @@ function bar({ camera: { frame }, palette, scale, range }: FigureParts): Mark[] 
     marks.push({ kind: 'text', x: x + BAR.width + 8, y, text, anchor: 'start', tone: 'muted' });
   }
   return marks;
+}
+
+export function download(blob: Blob, name: string): void {
+  const link = document.createElement('a');
+  link.href = URL.createObjectURL(blob);
+  link.download = name;
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
 }

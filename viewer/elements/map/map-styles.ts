@@ -40,7 +40,7 @@ export const mapStyles = css`
   .cell-outer { fill: none; stroke: #000; stroke-opacity: 0.65; stroke-width: 4; }
   .cell-inner { fill: none; stroke: #fff; stroke-width: 2; }
   .badge rect { fill: var(--_accent); } .badge text { fill: var(--_surface); font-weight: 600; }
-  .chip { position: absolute; left: 10px; bottom: 10px; padding: 3px 9px; border-radius: 999px; font-size: 11.5px;
+  .chip { position: absolute; left: calc(var(--_left, 60px) + 10px); bottom: 10px; padding: 3px 9px; border-radius: 999px; font-size: 11.5px;
     background: color-mix(in srgb, var(--_surface) 88%, transparent); box-shadow: 0 0 0 1px var(--_hair);
     pointer-events: none; font-variant-numeric: tabular-nums; display: flex; gap: 7px; align-items: center; }
   .chip .dot { width: 7px; height: 7px; border-radius: 50%; background: var(--_muted); }

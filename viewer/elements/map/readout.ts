@@ -8,6 +8,7 @@ import type { MapStrings } from './strings.js';
 export interface ReadoutPlace {
   readonly words: MapStrings;
   readonly cell: Cell | undefined;
+  /** Of that cell. */
   readonly reading: CellReading | undefined;
   readonly queryLabel?: string;
   readonly keyLabel?: string;
@@ -16,17 +17,16 @@ export interface ReadoutPlace {
 }
 
 export function readout({ words, cell, reading, queryLabel, keyLabel, pooled }: ReadoutPlace) {
-  if (!cell) return html`<div class="readout">${words.hint}</div>`;
+  if (!cell) return html`<div class="readout" part="readout">${words.hint}</div>`;
   const token = (label: string | undefined) =>
     label === undefined ? nothing : html`<span class="token">${label}</span>`;
-  const known = reading?.query === cell.query && reading.key === cell.key ? reading : undefined;
-  const logWeight = known && known.weight > 0 ? Math.log(known.weight) : Number.NEGATIVE_INFINITY;
-  return html`<div class="readout">
+  const logWeight = reading && reading.weight > 0 ? Math.log(reading.weight) : Number.NEGATIVE_INFINITY;
+  return html`<div class="readout" part="readout">
     <span>${words.query} <b>${countText(cell.query)}</b>${token(queryLabel)}</span>
     <span aria-hidden="true">→</span>
     <span>${words.key} <b>${countText(cell.key)}</b>${token(keyLabel)}</span>
-    <span class="weight">${words.weight} <b>${known ? weightText(known.weight, 5) : '…'}</b></span>
-    <span>${words.logWeight} <b>${known ? weightText(logWeight, 4) : '…'}</b></span>
+    <span class="weight">${words.weight} <b>${reading ? weightText(reading.weight, 5) : '…'}</b></span>
+    <span>${words.logWeight} <b>${reading ? weightText(logWeight, 4) : '…'}</b></span>
     ${
       pooled
         ? html`<span>${pooled.name} <b>${pooled.exact ? '' : '≈ '}${weightText(pooled.value, 3)}</b></span>`

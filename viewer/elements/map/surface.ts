@@ -44,7 +44,9 @@ export class Surface {
   private readonly painter = new Painter();
   private readonly scheduler: Scheduler;
   readonly overview: Overview;
+  private counted: { tiles: readonly Tile[]; spread: Spread } = { tiles: [], spread: new Spread() };
   private moved = 0;
+  private resting: ReturnType<typeof setTimeout> | undefined;
 
   constructor(private readonly told: { changed(): void; failed(error: unknown): void }) {
     const { changed, failed } = told;
@@ -74,7 +76,8 @@ export class Surface {
   /** Call when the camera moved. */
   touch(): void {
     this.moved = performance.now();
-    setTimeout(this.told.changed, REST + 1);
+    clearTimeout(this.resting);
+    this.resting = setTimeout(this.told.changed, REST + 1);
   }
 
   get levels(): Levels {
@@ -113,12 +116,13 @@ export class Surface {
     if (!map) return;
     this.scheduler.look({ map, subject, name, levels, tiles: this.places() });
     const there = this.places().every((place) => this.tileOf(place));
-    if (there && !this.camera.isWhole) this.overview.look(map, subject, name);
+    const rests = performance.now() - this.moved > REST;
+    if (there && rests && !this.camera.isWhole) this.overview.look(map, subject, name);
   }
 
   get seen(): Seen {
-    const [spread, tiles] = [new Spread(), this.here()];
-    for (const tile of tiles) spread.add(tile.spread);
+    const tiles = this.here();
+    const spread = this.spreadOf(tiles);
     const fraction = tiles.length === 0 ? undefined : Math.min(...tiles.map((tile) => tile.fraction));
     return { fraction, levels: this.levels, spread, range: this.chooseColours().range };
   }
@@ -194,6 +198,18 @@ export class Surface {
     return [...(whole ? [whole] : []), ...shown.sort((a, b) => far(b) - far(a))];
   }
 
+  /** The same object while the tiles are the same. */
+  private spreadOf(tiles: readonly Tile[]): Spread {
+    const { counted } = this;
+    if (counted.tiles.length === tiles.length && tiles.every((tile, i) => tile === counted.tiles[i])) {
+      return counted.spread;
+    }
+    const spread = new Spread();
+    for (const tile of tiles) spread.add(tile.spread);
+    this.counted = { tiles, spread };
+    return spread;
+  }
+
   private chooseColours(): Colours {
     const { scale, table } = this;
     const range = validRange(this.range, scale) ?? this.fit();
@@ -212,9 +228,7 @@ export class Surface {
     if (fitted && !other && performance.now() - this.moved < REST) return fitted.range;
     const tiles = this.here();
     if (tiles.length === 0) return fitted?.scale === scale ? fitted.range : fittedRange(new Spread(), scale);
-    const spread = new Spread();
-    for (const tile of tiles) spread.add(tile.spread);
-    const range = fittedRange(spread, scale);
+    const range = fittedRange(this.spreadOf(tiles), scale);
     const near = (a: number, b: number) => a === b || (a > 0 && b > 0 && Math.max(a / b, b / a) < STILL);
     const still = fitted && !other && near(range[0], fitted.range[0]) && near(range[1], fitted.range[1]);
     this.fitted = { range: still ? fitted.range : range, scale, name, levels };
