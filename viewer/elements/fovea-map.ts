@@ -34,8 +34,9 @@ export type { Labels, MapView, Range, Reduce, Scale };
  * disposes it. The page's own thread draws; the map's engine computes.
  *
  * Events, all bubbling and composed: `fovea-view` {queries, keys} when the reader moves the view, `fovea-settings`
- * {reduce, scale, range} when the reader changes one, `fovea-cell` {query, key, weight} when a cell was read, undefined
- * when none is pointed at any more.
+ * {reduce, scale, range} when the reader changes one, `fovea-cell` {query, key, weight} when a cell was read (null when none
+ * is pointed at any more), `fovea-picture` {fraction} when a picture of all that is in view was drawn, and when a sharper
+ * one was; 1 is exact.
  */
 export class FoveaMap extends LitElement {
   static override properties = {
@@ -90,6 +91,8 @@ export class FoveaMap extends LitElement {
   private observer: ResizeObserver | undefined;
   private endGestures: (() => void) | undefined;
   private moved = false;
+  /** What of which view was drawn last. */
+  private pictured = '';
   /** The view as the page was told last. */
   private told: MapView | undefined;
 
@@ -218,6 +221,9 @@ export class FoveaMap extends LitElement {
     const { fraction, range } = surface.seen;
     const { isWhole, isClosest } = surface.camera;
     this.shown = [fraction, surface.busy, range, isWhole, isClosest].join(' ');
+    const pictured = [surface.name, fraction, ...Object.values(this.view).flat()].join(' ');
+    if (fraction !== undefined && pictured !== this.pictured) this.tell('fovea-picture', { fraction });
+    this.pictured = pictured;
     if (this.moved) {
       this.moved = false;
       this.told = this.surface.camera.view;

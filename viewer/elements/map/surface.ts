@@ -18,7 +18,7 @@ const STILL = 1.12;
 
 /** What is known of the picture in the frame. */
 export interface Seen {
-  /** Share of the queries in view that was read, 1 where all is exact; undefined before the first picture. */
+  /** Share of the queries in view that was read, 1 where all is exact; undefined until a picture covers the view. */
   readonly fraction: number | undefined;
   readonly levels: Levels;
   readonly spread: Spread;
@@ -123,7 +123,8 @@ export class Surface {
   get seen(): Seen {
     const tiles = this.here();
     const spread = this.spreadOf(tiles);
-    const fraction = tiles.length === 0 ? undefined : Math.min(...tiles.map((tile) => tile.fraction));
+    const complete = tiles.length > 0 && tiles.length === this.places().length;
+    const fraction = complete ? Math.min(...tiles.map((tile) => tile.fraction)) : undefined;
     return { fraction, levels: this.levels, spread, range: this.chooseColours().range };
   }
 
