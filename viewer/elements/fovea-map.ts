@@ -1,23 +1,23 @@
 // <fovea-map>: any attention map as a picture to zoom into, from all of it down to single exact weights.
 import type { AttentionMap } from 'fovea';
-import { html, LitElement, nothing, type PropertyValues, render, svg } from 'lit';
+import { html, LitElement, nothing, type PropertyValues } from 'lit';
 import { type Locale, preferredLocale } from './locale.js';
-import { axes, type Gutters, guttersFor, type Labels, labelOf, shownLabels } from './map/axes.js';
+import { axes, type Gutters, guttersFor, type Labels, labelOf } from './map/axes.js';
 import { isNear, type MapView } from './map/camera.js';
 import './map/colour-bar.js';
 import type { Range, Scale } from './map/colours.js';
 import { controls } from './map/controls.js';
-import { type Cell, crosshair } from './map/crosshair.js';
-import { download, type FigureParts, figurePng, figureSvg } from './map/figure.js';
+import type { Cell } from './map/crosshair.js';
+import { type FigureParts, figurePng, figureSvg, saveFigure } from './map/figure.js';
 import { watchGestures } from './map/gestures.js';
 import { glide } from './map/glide.js';
 import { colourOf, inkOf, inkTemplate } from './map/ink.js';
 import { act } from './map/keyboard.js';
 import { measureIn } from './map/letters.js';
 import { mapStyles } from './map/map-styles.js';
-import { markTemplate } from './map/marks.js';
 import { Minimap } from './map/minimap.js';
 import { countText } from './map/numbers.js';
+import { drawOverlay } from './map/overlay.js';
 import { PALETTE, TABLE } from './map/palette.js';
 import { Pointing } from './map/pointing.js';
 import { readout } from './map/readout.js';
@@ -198,6 +198,7 @@ export class FoveaMap extends LitElement {
       this.style.setProperty(name, `${value}px`);
     const canvas = this.find<HTMLCanvasElement>('.tiles');
     [canvas.width, canvas.height] = [size.width, size.height].map((x) => Math.round(x * devicePixelRatio));
+    this.pointing.follow();
     // Clearing a resized canvas shows; so the next picture is drawn at once.
     this.frame();
   }
@@ -216,7 +217,10 @@ export class FoveaMap extends LitElement {
     if (!surface.draw(context, devicePixelRatio, empty)) this.requestFrame();
     if (!this.map) return;
     if (!this.failure && this.there === 'map') surface.look();
-    this.drawMarks();
+    drawOverlay(
+      this.find('svg.marks'),
+      this.there === 'map' ? this.axesPlace(this.pointing.cell) : undefined,
+    );
     this.minimap.draw(this.renderRoot, surface.name);
     const { fraction, range } = surface.seen;
     const { isWhole, isClosest } = surface.camera;
@@ -229,23 +233,6 @@ export class FoveaMap extends LitElement {
       this.told = this.surface.camera.view;
       this.tell('fovea-view', this.told);
     }
-  }
-
-  private drawMarks(): void {
-    const { left, top } = this.gutters;
-    const { camera } = this.surface;
-    const place = this.find<SVGElement>('svg.marks');
-    const { cell } = this.pointing;
-    const marks = this.there === 'map' ? axes(this.axesPlace(cell)) : [];
-    const badges = { measure: this.measure, ...shownLabels(camera, this.queryLabels, this.keyLabels) };
-    const { width, height } = camera.frame;
-    render(
-      svg`<clipPath id="frame-clip"><rect width=${width} height=${height} /></clipPath>
-      <g transform="translate(${left} ${top})">
-        ${marks.map(markTemplate)}${cell ? crosshair(camera, cell, badges) : nothing}
-      </g>`,
-      place as unknown as HTMLElement,
-    );
   }
 
   private axesPlace(cell?: Cell) {
@@ -349,12 +336,6 @@ export class FoveaMap extends LitElement {
     return { surface, camera, gutters, axes: marks, palette: PALETTE, scale, range: surface.seen.range, ink };
   }
 
-  private async save(kind: 'png' | 'svg'): Promise<void> {
-    const svgType = { type: 'image/svg+xml' };
-    const blob = kind === 'png' ? await this.toPng() : new Blob([await this.toSvg()], svgType);
-    download(blob, `attention-map.${kind}`);
-  }
-
   protected override render() {
     const { words, surface, map, there } = this;
     const { cell, known } = this.pointing;
@@ -375,7 +356,7 @@ export class FoveaMap extends LitElement {
         setScale: (scale) => this.set({ scale, range: undefined }),
         zoom: (factor) => this.zoom(factor),
         showAll: () => this.move(() => camera.showWhole()),
-        save: (kind) => this.save(kind),
+        save: (kind) => saveFigure(this.figure(), kind),
       })}
       <div class="body">
         <div class="plot" tabindex="0" role="application" aria-label=${words.map(countText(rows), countText(columns))}

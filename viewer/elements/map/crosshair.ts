@@ -27,15 +27,19 @@ export function crosshair(camera: Camera, { query, key }: Cell, { measure, queri
   if (x < 0 || y < 0 || x > width || y > height) return nothing;
   const [w, h] = [to.x - from.x, to.y - from.y];
   const edge = camera.pointOf(0, 0);
+  const end = camera.pointOf(camera.columns, camera.rows);
+  const [left, top] = [Math.max(0, edge.x), Math.max(0, edge.y)];
+  const [right, bottom] = [Math.min(width, end.x), Math.min(height, end.y)];
   const outline = (name: string) =>
     svg`<rect class=${name} x=${from.x - 1} y=${from.y - 1} width=${w + 2} height=${h + 2} rx="1.5" />`;
   return svg`
-    <g clip-path="url(#frame-clip)">
-      <path class="cross" d="M${x} 0V${from.y}M${x} ${to.y}V${height}M0 ${y}H${from.x}M${to.x} ${y}H${width}" />
+    <clipPath id="crossed"><rect x=${left} y=${top} width=${right - left} height=${bottom - top} /></clipPath>
+    <g clip-path="url(#crossed)">
+      <path class="cross" d="M${x} ${top}V${from.y}M${x} ${to.y}V${bottom}M${left} ${y}H${from.x}M${to.x} ${y}H${right}" />
       ${Math.min(w, h) >= OUTLINED ? [outline('cell-outer'), outline('cell-inner')] : nothing}
     </g>
-    ${queries ? nothing : badge(countText(query), Math.max(0, edge.x) - 4, y, 'end', measure)}
-    ${keys ? nothing : badge(countText(key), x, Math.max(0, edge.y) - 12, 'middle', measure)}
+    ${queries ? nothing : badge(countText(query), left - 4, y, 'end', measure)}
+    ${keys ? nothing : badge(countText(key), x, top - 12, 'middle', measure)}
   `;
 }
 

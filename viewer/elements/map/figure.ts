@@ -112,10 +112,13 @@ function bar({ camera: { frame }, palette, scale, range }: FigureParts): Mark[] 
   return marks;
 }
 
-export function download(blob: Blob, name: string): void {
+/** Gives the reader a file. */
+export async function saveFigure(parts: FigureParts, kind: 'png' | 'svg'): Promise<void> {
+  const type = 'image/svg+xml';
+  const blob = kind === 'png' ? await figurePng(parts) : new Blob([figureSvg(parts)], { type });
   const link = document.createElement('a');
   link.href = URL.createObjectURL(blob);
-  link.download = name;
+  link.download = `attention-map.${kind}`;
   link.click();
   setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
 }

@@ -1,0 +1,93 @@
+// A page with <fovea-map> and maps of known numbers. Tests call it through globalThis.page.
+import { type AttentionMap, attentionMap, configure } from 'fovea';
+import 'fovea/elements';
+import relaxed from 'fovea/wasm/relaxed.wasm';
+import strict from 'fovea/wasm/strict.wasm';
+import { makeInputs, type Sizes } from '../app/inputs.js';
+
+configure({ wasmUrl: { relaxed, strict }, workerUrl: './worker.js' });
+
+type View = { queries: readonly [number, number]; keys: readonly [number, number] };
+const element = () => document.querySelector('fovea-map')!;
+let map: AttentionMap;
+const asked: { place: string; signal?: AbortSignal }[] = [];
+
+/** The element's next event of a kind that satisfies a condition. */
+function heard<T>(name: string, wanted: (detail: T) => boolean): Promise<T> {
+  return new Promise((resolve) => {
+    const hear = (event: Event) => {
+      const { detail } = event as CustomEvent<T>;
+      if (!wanted(detail)) return;
+      element().removeEventListener(name, hear);
+      resolve(detail);
+    };
+    element().addEventListener(name, hear);
+  });
+}
+
+const exact = () => heard<{ fraction: number }>('fovea-picture', ({ fraction }) => fraction === 1);
+
+globalThis.page = {
+  async show(sizes, settings) {
+    const { q, k } = makeInputs(sizes);
+    map = await attentionMap(q, k);
+    const pool = map.pool.bind(map);
+    map.pool = (place) => {
+      asked.push({ place: `${place.queries} ${place.keys}`, signal: place.signal });
+      return pool(place);
+    };
+    const drawn = exact();
+    Object.assign(element(), settings, { map });
+    await drawn;
+  },
+  async look(view) {
+    const drawn = exact();
+    element().view = view;
+    await drawn;
+    return element().view;
+  },
+  /** Looks at one place after another without waiting. */
+  async hurry(views) {
+    for (const view of views) {
+      element().view = view;
+      await new Promise((resolve) => setTimeout(resolve, 60));
+    }
+  },
+  exact: async () => void (await exact()),
+  cell: () => heard('fovea-cell', (detail) => detail !== null),
+  moved: () => heard('fovea-view', () => true),
+  settings: () => heard('fovea-settings', () => true),
+  view: () => element().view,
+  set: (settings) => void Object.assign(element(), settings),
+  end: () => map.dispose(),
+  asked: () => asked.map(({ place, signal }) => ({ place, aborted: signal?.aborted ?? false })),
+  bytes: () => {
+    const { cache } = (element() as unknown as { surface: { cache: { bytes: number; budget: number } } })
+      .surface;
+    return [cache.bytes, cache.budget];
+  },
+  svg: () => element().toSvg(),
+  async png() {
+    const image = await createImageBitmap(await element().toPng());
+    return [image.width, image.height];
+  },
+};
+
+declare global {
+  var page: {
+    show(sizes: Sizes, settings: Record<string, unknown>): Promise<void>;
+    look(view: View): Promise<View>;
+    hurry(views: View[]): Promise<void>;
+    exact(): Promise<void>;
+    cell(): Promise<{ query: number; key: number; weight: number }>;
+    moved(): Promise<View>;
+    settings(): Promise<{ reduce: string; scale: string; range?: [number, number] }>;
+    view(): View;
+    set(settings: Record<string, unknown>): void;
+    end(): void;
+    asked(): { place: string; aborted: boolean }[];
+    bytes(): number[];
+    svg(): Promise<string>;
+    png(): Promise<number[]>;
+  };
+}
