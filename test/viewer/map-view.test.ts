@@ -31,6 +31,9 @@ describe('a camera', () => {
     expect(large.scale.y * 1_000_000).toBeCloseTo(600);
     // A thousand times as wide as high: stretched, so that both can be seen.
     const long = new Camera(1000, 1_000_000, frame);
+    // One query: its row is not stretched to fill the frame.
+    const row = new Camera(1, 151, frame);
+    expect([row.scale.x * 151, row.scale.y].map(Math.round)).toEqual([900, 120]);
     expect([long.scale.x * 1_000_000, long.scale.y * 1000].map(Math.round)).toEqual([900, 600]);
   });
 

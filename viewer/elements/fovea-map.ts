@@ -111,6 +111,7 @@ export class FoveaMap extends LitElement {
   set view(view: MapView | undefined) {
     // Pages hand back what they were told.
     if (view && this.told && isNear(view, this.told)) return;
+    this.told = undefined;
     this.wanted = view ?? { queries: [0, Number.POSITIVE_INFINITY], keys: [0, Number.POSITIVE_INFINITY] };
     this.requestUpdate();
   }

@@ -7,10 +7,11 @@ import { makeInputs, type Sizes } from '../app/inputs.js';
 
 configure({ wasmUrl: { relaxed, strict }, workerUrl: './worker.js' });
 
-type View = { queries: readonly [number, number]; keys: readonly [number, number] };
+/** As the element's. */
+export type View = { queries: readonly [number, number]; keys: readonly [number, number] };
 const element = () => document.querySelector('fovea-map')!;
 let map: AttentionMap;
-const asked: { place: string; signal?: AbortSignal }[] = [];
+const asked: { signal?: AbortSignal }[] = [];
 
 /** The element's next event of a kind that satisfies a condition. */
 function heard<T>(name: string, wanted: (detail: T) => boolean): Promise<T> {
@@ -31,10 +32,14 @@ globalThis.page = {
   async show(sizes, settings) {
     const { q, k } = makeInputs(sizes);
     map = await attentionMap(q, k);
-    const pool = map.pool.bind(map);
+    const [pool, refine] = [map.pool.bind(map), map.refine.bind(map)];
     map.pool = (place) => {
-      asked.push({ place: `${place.queries} ${place.keys}`, signal: place.signal });
+      asked.push(place);
       return pool(place);
+    };
+    map.refine = (place) => {
+      asked.push(place);
+      return refine(place);
     };
     const drawn = exact();
     Object.assign(element(), settings, { map });
@@ -60,7 +65,7 @@ globalThis.page = {
   view: () => element().view,
   set: (settings) => void Object.assign(element(), settings),
   end: () => map.dispose(),
-  asked: () => asked.map(({ place, signal }) => ({ place, aborted: signal?.aborted ?? false })),
+  stopped: () => asked.map(({ signal }) => signal?.aborted ?? false),
   bytes: () => {
     const { cache } = (element() as unknown as { surface: { cache: { bytes: number; budget: number } } })
       .surface;
@@ -85,7 +90,8 @@ declare global {
     view(): View;
     set(settings: Record<string, unknown>): void;
     end(): void;
-    asked(): { place: string; aborted: boolean }[];
+    /** Of each picture that was asked for: whether it was stopped. */
+    stopped(): boolean[];
     bytes(): number[];
     svg(): Promise<string>;
     png(): Promise<number[]>;

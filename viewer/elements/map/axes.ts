@@ -26,7 +26,7 @@ export interface AxesPlace {
 
 export const FONT = 11.5;
 /** Pixels that a label needs across its own direction. */
-const LINE = 13;
+const LINE = 12;
 const GAP = 7;
 const TICK = 4;
 /** Longest labels. */
@@ -78,11 +78,11 @@ export function guttersFor(
   };
   const byQueries = widest(queryLabels, rows);
   const byKeys = widest(keyLabels, columns);
-  const left = Math.max(numbers, Math.min(WIDEST.left, byQueries, width / 4) + GAP + 22);
+  const left = Math.ceil(Math.max(numbers, Math.min(WIDEST.left, byQueries, width / 4) + GAP + 22));
   if (byKeys === 0) return { left, top: 40, slanted: false };
   const slanted = byKeys + GAP > Math.min(120, (width - left) / columns);
   const top = slanted ? Math.min(WIDEST.top, byKeys) * SINE + 2 * GAP + 24 : 42;
-  return { left: Math.round(left), top: Math.round(Math.max(40, top)), slanted };
+  return { left, top: Math.round(Math.max(40, top)), slanted };
 }
 
 /** Which axes have labels beside their cells now. */
@@ -120,7 +120,7 @@ function queryAxis({ camera, gutters, queryLabels, names, measure, cell }: AxesP
   } else {
     for (const i of ticks(queries, 46 / size)) {
       const y = camera.pointOf(0, i + cellOffset(size)).y;
-      if (y < 0 || y > camera.frame.height) continue;
+      if (y < 0 || y > camera.frame.height || i + cellOffset(size) > camera.rows) continue;
       marks.push({ kind: 'line', x1: edge - TICK, y1: y, x2: edge, y2: y, tone: 'line' });
       marks.push({ kind: 'text', x: edge - TICK - 4, y, text: countText(i), anchor: 'end', tone: 'muted' });
     }
@@ -162,7 +162,7 @@ function keyAxis({ camera, gutters, keyLabels, names, measure, cell }: AxesPlace
   } else {
     for (const j of ticks(keys, 84 / size)) {
       const x = camera.pointOf(j + cellOffset(size), 0).x;
-      if (x < 0 || x > camera.frame.width) continue;
+      if (x < 0 || x > camera.frame.width || j + cellOffset(size) > camera.columns) continue;
       marks.push({ kind: 'line', x1: x, y1: edge - TICK, x2: x, y2: edge, tone: 'line' });
       marks.push({
         kind: 'text',

@@ -45,11 +45,12 @@ export class Camera {
     readonly columns: number,
     readonly frame: Frame,
   ) {
-    const [fillX, fillY] = [frame.width / Math.max(1, columns), frame.height / Math.max(1, rows)];
+    const fills = (pixels: number, cells: number) => Math.min(LARGEST_WHOLE, pixels / Math.max(1, cells));
+    const [fillX, fillY] = [fills(frame.width, columns), fills(frame.height, rows)];
     const fill = fillY / fillX;
     if (Math.min(fillX, fillY) >= READABLE) this.aspect = clamp(fill, 0.5, 2);
     else this.aspect = fill > ELONGATED || fill < 1 / ELONGATED ? fill : 1;
-    this.least = Math.min(fillX, fillY / this.aspect, LARGEST_WHOLE / Math.max(1, this.aspect));
+    this.least = Math.min(fillX, fillY / this.aspect);
     this.most = Math.max(this.least, LARGEST, LARGEST / this.aspect);
     this.zoom = this.least;
     this.center = { x: columns / 2, y: rows / 2 };
