@@ -72,7 +72,7 @@ async function expectFailure(run: Promise<Outcome>, code: number, message: RegEx
 }
 
 describe('help and usage', () => {
-  test.each([[[]], [['translate']], [['train']], [['evaluate']]])(
+  test.each([[[]], [['translate']], [['train']], [['evaluate']], [['view']]])(
     'fovea %j --help shows examples, exit 0',
     async (verb) => {
       const { code, out, err } = await fovea([...verb, '--help']);

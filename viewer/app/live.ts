@@ -5,6 +5,9 @@ import type { FileReader, Translation, Translator } from 'fovea/tasks';
 
 export type LivePhase = 'idle' | 'loading' | 'working' | 'done';
 
+/** How long a replaced trace stays for readings under way, in ms. */
+export const GRACE = 2000;
+
 /** A translation and its attention. */
 export interface LiveResult {
   readonly source: string;
@@ -41,8 +44,8 @@ export class Live {
       while (this.wanted !== undefined) {
         const next: string = this.wanted;
         this.wanted = undefined;
-        if (next === this.result?.source && this.error === undefined) continue;
-        await this.once(next);
+        if (next === this.result?.source && this.error === undefined) this.enter('done');
+        else await this.once(next);
       }
     } finally {
       this.running = false;
@@ -59,7 +62,9 @@ export class Live {
       const translation = await translator.translate(text);
       const trace = await translation.trace();
       const milliseconds = performance.now() - started;
+      const old = this.result?.trace;
       this.result = { source: text, translation, trace, milliseconds };
+      if (old) setTimeout(() => old.dispose(), GRACE);
     } catch (error) {
       this.error = error;
     }

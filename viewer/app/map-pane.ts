@@ -66,6 +66,7 @@ export class MapPane extends LitElement {
     strings: { attribute: false },
     map: { state: true },
     cell: { state: true },
+    fraction: { state: true },
   };
   declare trace: Trace;
   declare place: Place;
@@ -74,6 +75,8 @@ export class MapPane extends LitElement {
   declare strings: Strings;
   declare private map: AttentionMap | undefined;
   declare private cell: Cell | undefined;
+  /** Of q and k, while they are read. */
+  declare private fraction: number;
   private readonly latest = new Latest();
   private readFor: readonly unknown[] = [];
 
@@ -86,7 +89,9 @@ export class MapPane extends LitElement {
     return html`<div class="frame">
         ${
           map === undefined
-            ? html`<p class="note">${strings.reading}</p>`
+            ? html`<label class="note"
+                >${strings.reading} <progress max="1" .value=${this.fraction}></progress
+              ></label>`
             : html`<fovea-map
                 .map=${map}
                 .batch=${0}
@@ -123,13 +128,18 @@ export class MapPane extends LitElement {
     this.readFor = [trace, entries[0]];
     this.map = undefined;
     this.cell = undefined;
+    this.fraction = 0;
     this.latest
-      .run(() => entries[0].map())
+      .run((signal) => entries[0].map({ signal, onProgress: this.progress }))
       .then((map) => {
         if (map) this.map = map;
       })
       .catch((error) => report(this, error));
   }
+
+  private readonly progress = (fraction: number): void => {
+    this.fraction = fraction;
+  };
 
   private point({ detail }: CustomEvent<Cell>): void {
     this.cell = detail;

@@ -123,7 +123,7 @@ export class FoveaPage extends LitElement {
   private body() {
     const { strings, session, view } = this;
     const state = { ...this.state, locale: this.locale };
-    if (view === 'live')
+    if (view === 'live' && (state.view || !this.loading || state.text))
       return html`<view-live
         .live=${session.live}
         .version=${this.version}
@@ -191,18 +191,17 @@ export class FoveaPage extends LitElement {
 
   /** Opens what the state names: a trace of the host, or the translation of its sentence. */
   private async open(): Promise<void> {
-    const { session } = this;
+    const { session, state } = this;
+    this.loading = true;
     try {
-      const wanted = this.state.trace ?? (await session.firstTrace());
+      const wanted = state.trace ?? (await session.firstTrace());
+      if (wanted !== LIVE && this.view === 'live') void session.live.translate(state.text ?? '');
       if (wanted === LIVE) {
-        if (this.state.view === undefined) this.state = { ...this.state, view: 'live' };
-        await session.live.translate(this.state.text ?? '');
+        await session.live.translate(state.text ?? '');
         if (session.live.error !== undefined && this.view !== 'live') this.say(session.live.error);
       } else if (wanted.startsWith(FILE)) {
-        const name = wanted.slice(FILE.length);
-        if (session.current?.key !== wanted) this.message = this.strings.gone(name);
+        if (!(await session.showFile(wanted))) this.say(this.strings.gone(wanted.slice(FILE.length)));
       } else {
-        this.loading = true;
         await session.showAddress(wanted);
         if (this.state.view === undefined) this.firstView();
       }
@@ -270,7 +269,7 @@ export class FoveaPage extends LitElement {
   };
 
   private say(error: unknown, before?: string): void {
-    this.message = error === '' ? '' : explain(error, this.strings, before);
+    this.message = typeof error === 'string' ? error : explain(error, this.strings, before);
   }
 
   private setLocale(event: Event): void {

@@ -1,6 +1,6 @@
 // The traces the page has open, and where they come from. Old ones are disposed once nothing shows them.
-import { openTrace, type Trace } from 'fovea';
-import { Live, type LiveResult } from './live.js';
+import { type ByteSource, FileFormatError, openTrace, type Trace } from 'fovea';
+import { GRACE, Live, type LiveResult } from './live.js';
 import { openAddress } from './remote-file.js';
 import { FILE, LIVE } from './state.js';
 
@@ -18,14 +18,13 @@ export interface OpenedTrace {
   readonly name: string;
 }
 
-/** How long a replaced trace stays for readings under way, in ms. */
-const GRACE = 2000;
-
 export class Session {
   current: OpenedTrace | undefined;
   second: OpenedTrace | undefined;
   readonly live: Live;
   private readonly config: Promise<Config>;
+  /** Opened from disk before, by key: Back opens them again. */
+  private readonly files = new Map<string, File>();
 
   constructor(changed: () => void) {
     this.config = readConfig();
@@ -46,28 +45,45 @@ export class Session {
   async showAddress(address: string): Promise<void> {
     if (this.current?.key === address) return;
     const name = decodeURIComponent(address.split('/').at(-1) ?? address);
-    this.replace({ trace: await openTrace(await openAddress(address)), key: address, name });
+    this.replace({ trace: await openFilled(await openAddress(address), name), key: address, name });
+  }
+
+  /** Shows a file opened before; without it, nothing, and false is returned. */
+  async showFile(key: string): Promise<boolean> {
+    if (this.current?.key === key) return true;
+    const file = this.files.get(key);
+    if (file) await this.openFile(file, 'current');
+    else this.replace(undefined);
+    return file !== undefined;
   }
 
   /** Opens a file of the reader's, as the current trace or the second. */
   async openFile(file: File, place: 'current' | 'second'): Promise<OpenedTrace> {
-    const opened = { trace: await openTrace(file), key: FILE + file.name, name: file.name };
-    if (opened.trace.entries.length === 0) throw new Error(`${file.name}: the trace holds no attention`);
-    if (place === 'current') this.replace(opened);
-    else {
+    const opened = { trace: await openFilled(file, file.name), key: FILE + file.name, name: file.name };
+    if (place === 'current') {
+      this.replace(opened);
+      this.files.set(opened.key, file);
+    } else {
       discard(this.second);
       this.second = opened;
     }
     return opened;
   }
 
-  private replace(opened: OpenedTrace): void {
+  private replace(opened: OpenedTrace | undefined): void {
     discard(this.current);
     this.current = opened;
   }
 }
 
-/** A live translation is made again where it is wanted again, a file is opened again. */
+async function openFilled(source: ByteSource, name: string): Promise<Trace> {
+  const trace = await openTrace(source);
+  if (trace.entries.length > 0) return trace;
+  trace.dispose();
+  throw new FileFormatError(`${name}: the trace holds no attention`);
+}
+
+/** Live disposes its own. */
 function discard(opened: OpenedTrace | undefined): void {
   if (opened && opened.key !== LIVE) setTimeout(() => opened.trace.dispose(), GRACE);
 }

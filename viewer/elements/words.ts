@@ -22,8 +22,8 @@ const STRINGS = {
     empty: 'There are no words to show.',
   },
   ko: {
-    attends: '보는 곳:',
-    attended: '보아 주는 곳:',
+    attends: '보는 단어:',
+    attended: '이 단어를 보는 단어:',
     left: '이 단어들 밖',
     hint: '단어를 가리키거나 화살표 키로 옮기세요. Enter로 고정합니다.',
     empty: '보여 줄 단어가 없습니다.',

@@ -1,0 +1,266 @@
+// The page of `fovea view` in headless Chromium: every view, by pointer and by keyboard alone, in both languages, with
+// what is broken given to it. Skipped where no Chromium is found.
+import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { gzipSync } from 'node:zlib';
+import { type Browser, chromium, type Page } from 'playwright-core';
+import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
+import { folderFiles, type PageServer, type Served, servePage } from '../../dist/cli/server.js';
+import { createTrace, saveTrace } from '../../dist/index.js';
+import { findChromium } from '../../scripts/chromium.mjs';
+import { FRENCH, makeTinyModel, SENTENCES } from '../helpers/tiny-model.js';
+import { serve } from './server.js';
+
+const chromiumPath = findChromium();
+const viewer = join(import.meta.dirname, '../../dist/viewer');
+const TIMEOUT = 120_000;
+vi.setConfig({ testTimeout: TIMEOUT, hookTimeout: TIMEOUT });
+
+/** A trace of two layers with two heads over a text in Korean; query i of head 1 looks at key i alone. */
+async function koreanTrace(): Promise<Uint8Array> {
+  const words = ['나는', '붉은', '집을', '본다'];
+  const text = words.join(' ');
+  const spans = words.map((word) => [text.indexOf(word), text.indexOf(word) + word.length] as const);
+  const texts = { korean: { text, tokens: words, offsets: spans, words: [0, 1, 2, 3], wordSpans: spans } };
+  const [H, L, D] = [2, 4, 4];
+  const data = Float32Array.from({ length: H * L * D }, (_, n) =>
+    n < L * D ? 0 : n % D === Math.floor(n / D) % L ? 8 : 0,
+  );
+  const q = { dtype: 'float32', shape: [H, L, D], data } as const;
+  const entries = [0, 1].map((layer) => ({
+    name: `layers.${layer}.attention`,
+    queries: 'korean',
+    keys: 'korean',
+    q,
+    k: q,
+  }));
+  return saveTrace(createTrace({ model: 'made by hand', texts, entries }));
+}
+
+describe.skipIf(!chromiumPath)('the page', () => {
+  let browser: Browser;
+  let server: PageServer;
+  let folder: string;
+  let model: string;
+  let page: Page;
+  let errors: string[];
+
+  beforeAll(async () => {
+    folder = await mkdtemp(join(tmpdir(), 'fovea-page-'));
+    model = await makeTinyModel();
+    await writeFile(join(folder, 'korean.safetensors'), await koreanTrace());
+    await writeFile(join(folder, 'broken.safetensors'), (await koreanTrace()).subarray(0, 700));
+    const files = new Map<string, Served>([
+      ...(await folderFiles(viewer)),
+      ...(await folderFiles(model, '/models/en-fr/')),
+      ...(await folderFiles(folder)),
+    ]);
+    server = await servePage(files);
+    browser = await chromium.launch({
+      executablePath: chromiumPath!,
+      args: ['--no-sandbox'],
+      timeout: TIMEOUT,
+    });
+    page = await browser.newPage({ locale: 'en-US', viewport: { width: 1100, height: 800 } });
+    page.setDefaultTimeout(TIMEOUT);
+    errors = [];
+    page.on('pageerror', (error) => errors.push(error.message));
+  }, TIMEOUT);
+
+  afterAll(async () => {
+    await browser?.close();
+    await server?.close();
+    for (const path of [folder, model]) if (path) await rm(path, { recursive: true });
+  });
+
+  /** The page anew at an address. */
+  async function visit(hash: string): Promise<void> {
+    await page.goto('about:blank');
+    await page.goto(`${server.url}${hash}`);
+  }
+  const readout = () => page.locator('fovea-words [role=status]').innerText();
+  const sentence = () => page.getByRole('textbox', { name: 'Sentence' });
+  const tab = (name: string) => page.getByRole('tab', { name, exact: true });
+
+  test('Live translates what is typed, shows its attention, and a reload shows both again', async () => {
+    await visit('');
+    await sentence().fill(SENTENCES[0]);
+    await page.getByText(FRENCH[0]).waitFor();
+    await page.locator('fovea-words path').first().waitFor({ state: 'attached' });
+    await page.locator('fovea-words button', { hasText: 'maison' }).hover();
+    expect(await readout()).toMatch(/^maison\s+attends to\s+\S+ \d/);
+    await page.reload();
+    await page.getByText(FRENCH[0]).waitFor();
+    expect(await sentence().inputValue()).toBe(SENTENCES[0]);
+  });
+
+  test('a text too long is refused in a line, and the next sentence is translated', async () => {
+    await sentence().fill('house '.repeat(400));
+    await page.getByRole('alert').waitFor();
+    expect(await page.getByRole('alert').textContent()).toMatch(/too long to translate/);
+    await sentence().fill(SENTENCES[1]);
+    await page.getByText(FRENCH[1]).waitFor();
+    expect(await page.getByRole('alert').count()).toBe(0);
+    await sentence().fill(' ');
+    await page.getByText('Type a sentence to see it translated.').waitFor();
+  });
+
+  test('Overview shows all heads with their numbers; the one that is opened is shown as words', async () => {
+    await sentence().fill(SENTENCES[0]);
+    await page.getByText(FRENCH[0]).waitFor();
+    await tab('Overview').click();
+    // 2 encoder layers with self-attention, 2 decoder layers with self- and cross-attention, 4 heads each.
+    await page.locator('fovea-heads .numbers').nth(23).waitFor();
+    expect(await page.locator('fovea-heads button').count()).toBe(24);
+    const painted = await page
+      .locator('fovea-heads canvas')
+      .evaluateAll((all) => all.filter((canvas) => (canvas as HTMLCanvasElement).width > 1).length);
+    expect(painted).toBe(24);
+    await page.getByRole('button', { name: /^Cross-attention · Layer 1, Head 2/ }).click();
+    await page.locator('fovea-words').waitFor();
+    expect(page.url()).toContain('at=decoder.1.crossAttention&head=2');
+    expect(await page.getByLabel('Head').inputValue()).toBe('2');
+  });
+
+  test('Back returns to the overview', async () => {
+    await page.goBack();
+    await page.locator('fovea-heads').waitFor();
+    expect(await tab('Overview').getAttribute('aria-selected')).toBe('true');
+  });
+
+  test('a trace of the host is opened in parts, its view in the address restored', async () => {
+    await visit('#trace=./korean.safetensors&view=words&at=layers.0.attention&head=1&word=q2&look=shading');
+    await page.locator('fovea-words button').first().waitFor();
+    expect(await page.locator('fovea-words button').allInnerTexts()).toHaveLength(8);
+    expect(await readout()).toMatch(/집을\s+attends to\s+집을 100 %/);
+    expect(await page.getByRole('button', { name: 'Shading' }).getAttribute('aria-pressed')).toBe('true');
+  });
+
+  test('by keyboard alone: tabs, words, a kept word, and letting go', async () => {
+    await visit('#trace=./korean.safetensors&view=overview');
+    await page.locator('fovea-heads .numbers').first().waitFor();
+    await tab('Overview').focus();
+    await page.keyboard.press('ArrowRight');
+    await page.locator('fovea-words button').first().waitFor();
+    expect(
+      await tab('Words').evaluate((own) => own === (own.getRootNode() as ShadowRoot).activeElement),
+    ).toBe(true);
+    // Tab reaches every control of the page; the words are one stop.
+    for (let n = 0; n < 30 && !(await readout()).includes('attend'); n++) await page.keyboard.press('Tab');
+    await page.keyboard.press('ArrowDown');
+    await page.keyboard.press('ArrowRight');
+    expect(await readout()).toMatch(/^붉은\s+attends to/);
+    await page.keyboard.press('Enter');
+    await expect.poll(() => page.url()).toContain('word=q1');
+    await page.keyboard.press('Escape');
+    await expect.poll(() => page.url()).not.toContain('word=');
+  });
+
+  test('in the overview arrows move between pictures, and Enter opens one', async () => {
+    await visit('#trace=./korean.safetensors&view=overview');
+    await page.locator('fovea-heads .numbers').first().waitFor();
+    await page.locator('fovea-heads button').first().focus();
+    await page.keyboard.press('ArrowRight');
+    await page.keyboard.press('ArrowDown');
+    await page.keyboard.press('Enter');
+    await expect.poll(() => page.url()).toContain('at=layers.1.attention&head=1');
+  });
+
+  test('the page speaks Korean where that is wanted, and keeps it', async () => {
+    await visit('#trace=./korean.safetensors&view=words');
+    await page.getByLabel('Language').selectOption('ko');
+    await tab('단어').waitFor();
+    await page.locator('fovea-words button').first().hover();
+    expect(await readout()).toContain('이 단어를 보는 단어');
+    expect(await page.evaluate(() => document.documentElement.lang)).toBe('ko');
+    await page.reload();
+    await tab('지도').waitFor();
+    const other = await browser.newPage({ locale: 'ko-KR' });
+    await other.goto(server.url);
+    await other.getByRole('tab', { name: '실시간' }).waitFor();
+    await other.close();
+  });
+
+  test('light and dark follow the system, or the switch', async () => {
+    const ground = () => page.evaluate(() => getComputedStyle(document.documentElement).backgroundColor);
+    await visit('');
+    await page.emulateMedia({ colorScheme: 'dark' });
+    const dark = await ground();
+    await page.emulateMedia({ colorScheme: 'light' });
+    expect(await ground()).not.toBe(dark);
+    await page.getByLabel('Colours').selectOption('dark');
+    await expect.poll(ground).toBe(dark);
+  });
+
+  test('a trace from disk is opened; a broken one is told, and the page goes on', async () => {
+    await visit('');
+    const choose = async (name: string) => {
+      const chooser = page.waitForEvent('filechooser');
+      await page.getByRole('button', { name: 'Open a trace…' }).click();
+      await (await chooser).setFiles(join(folder, name));
+    };
+    await choose('korean.safetensors');
+    await page.locator('fovea-heads button').nth(3).waitFor();
+    await choose('broken.safetensors');
+    await page.getByRole('alert').waitFor();
+    expect(await page.getByRole('alert').textContent()).toMatch(/cannot be shown: broken\.safetensors/);
+    await tab('Words').click();
+    await page.locator('fovea-words button').first().waitFor();
+    await page.getByRole('button', { name: 'Dismiss' }).click();
+    expect(await page.getByRole('alert').count()).toBe(0);
+  });
+
+  test('a trace that the host does not have, or that is broken there, is told', async () => {
+    await visit('#trace=./nothing.safetensors&view=words');
+    await page.getByRole('alert').waitFor();
+    expect(await page.getByRole('alert').textContent()).toMatch(/HTTP status 404/);
+    await visit('#trace=./broken.safetensors');
+    await page.getByRole('alert').waitFor();
+    await page
+      .getByText('Nothing to look into yet')
+      .waitFor({ state: 'detached' })
+      .catch(() => {});
+    await tab('Live').click();
+    await sentence().fill(SENTENCES[3]);
+    await page.getByText(FRENCH[3]).waitFor();
+  });
+
+  test('Compare shows two heads, and takes a second trace by drag and drop', async () => {
+    await visit('#trace=./korean.safetensors&view=compare');
+    await page.getByRole('region', { name: 'Right' }).waitFor();
+    const bytes = [...(await readFile(join(folder, 'korean.safetensors')))];
+    await page.evaluate((numbers) => {
+      const transfer = new DataTransfer();
+      transfer.items.add(new File([Uint8Array.from(numbers)], 'second.safetensors'));
+      window.dispatchEvent(new DragEvent('drop', { dataTransfer: transfer, cancelable: true }));
+    }, bytes);
+    await page.getByRole('region', { name: 'second.safetensors' }).waitFor();
+  });
+
+  test('nothing was thrown that nobody caught', () => {
+    expect(errors).toEqual([]);
+  });
+
+  test('without cross-origin isolation, under another path, it translates too', async () => {
+    const plain = await serve({ '/some/where/': viewer, '/some/model/': model }, {});
+    await page.goto(
+      `${plain.url}some/where/index.html?model=../model/#text=${encodeURIComponent(SENTENCES[2])}`,
+    );
+    await page.getByText(FRENCH[2]).waitFor();
+    expect(await page.evaluate(() => crossOriginIsolated)).toBe(false);
+    await page.goto('about:blank');
+    await plain.close();
+  });
+});
+
+test('the first load without the model is under 400 kB compressed, all of dist/viewer counted', async () => {
+  const names = (await readdir(viewer, { recursive: true, withFileTypes: true })).filter((entry) =>
+    entry.isFile(),
+  );
+  const sizes = await Promise.all(
+    names.map(async ({ parentPath, name }) => gzipSync(await readFile(join(parentPath, name))).length),
+  );
+  expect(sizes.length).toBeGreaterThan(5);
+  expect(sizes.reduce((sum, size) => sum + size, 0)).toBeLessThan(400_000);
+});
