@@ -79,7 +79,10 @@ describe.skipIf(!chromiumPath)('the page', () => {
     await page.goto('about:blank');
     await page.goto(`${server.url}${hash}`);
   }
-  const readout = () => page.locator('fovea-words [role=status]').innerText();
+  const readout = async () => {
+    const text = (await page.locator('fovea-words [role=status]').textContent()) ?? '';
+    return text.trim().replace(/\s+/g, ' ');
+  };
   const sentence = () => page.getByRole('textbox', { name: 'Sentence' });
   const tab = (name: string) => page.getByRole('tab', { name, exact: true });
 
@@ -224,6 +227,44 @@ describe.skipIf(!chromiumPath)('the page', () => {
     await tab('Live').click();
     await sentence().fill(SENTENCES[3]);
     await page.getByText(FRENCH[3]).waitFor();
+  });
+
+  test('Map zooms by keyboard, keeps its view in the address, and tells the words of a cell', async () => {
+    await visit('#trace=./korean.safetensors&view=map&at=layers.0.attention&head=1');
+    const map = page.locator('fovea-map');
+    await map.locator('canvas').first().waitFor();
+    const { x, y, width, height } = (await map.boundingBox())!;
+    await page.mouse.click(x + width / 2, y + height / 2);
+    await page.locator('map-pane mark').nth(1).waitFor();
+    const words = await page.locator('map-pane mark').allTextContents();
+    expect(['나는', '붉은', '집을', '본다']).toEqual(expect.arrayContaining(words));
+    await page.keyboard.press('+');
+    await expect.poll(() => page.url()).toMatch(/box=[\d.%C]+/);
+    const zoomed = page.url();
+    await page.reload();
+    await map.locator('canvas').first().waitFor();
+    const [from, to] = await map.evaluate((own) => (own as HTMLElementTagNameMap['fovea-map']).view.queries);
+    expect(to - from).toBeLessThan(4);
+    expect(page.url()).toBe(zoomed);
+  });
+
+  test('Compare moves both maps together', async () => {
+    await visit('#trace=./korean.safetensors&view=compare&at=layers.0.attention&head=0');
+    await page.locator('fovea-map canvas').nth(1).waitFor();
+    const left = page.locator('fovea-map').first();
+    const { x, y, width, height } = (await left.boundingBox())!;
+    await page.mouse.click(x + width / 2, y + height / 2);
+    await page.keyboard.press('+');
+    const span = (n: number) =>
+      page
+        .locator('fovea-map')
+        .nth(n)
+        .evaluate((own) => {
+          const [from, to] = (own as HTMLElementTagNameMap['fovea-map']).view.queries;
+          return to - from;
+        });
+    await expect.poll(() => span(1)).toBeLessThan(4);
+    await expect.poll(async () => Math.abs((await span(0)) - (await span(1)))).toBeLessThan(0.01);
   });
 
   test('Compare shows two heads, and takes a second trace by drag and drop', async () => {

@@ -13,8 +13,6 @@ import { ui } from './ui.js';
 interface Cell {
   query: number;
   key: number;
-  weight: number;
-  score?: number;
 }
 
 export class MapPane extends LitElement {
@@ -33,7 +31,8 @@ export class MapPane extends LitElement {
         grid-template-columns: auto 1fr;
         gap: 0.3rem 0.9rem;
         margin: 0.9rem 0 0;
-        min-height: 4.5rem;
+        min-height: 3.5rem;
+        align-content: start;
         font-size: 0.9375rem;
       }
       dt {
@@ -52,9 +51,6 @@ export class MapPane extends LitElement {
       }
       .around {
         color: var(--fovea-muted);
-      }
-      .number {
-        font-variant-numeric: tabular-nums;
       }
     `,
   ];
@@ -80,9 +76,13 @@ export class MapPane extends LitElement {
   private readonly latest = new Latest();
   private readFor: readonly unknown[] = [];
 
+  constructor() {
+    super();
+    this.fraction = 0;
+  }
+
   protected override render() {
     const { strings, state, trace, map } = this;
-    if (!customElements.get('fovea-map')) return html`<p class="note">${strings.mapMissing}</p>`;
     const { entries, heads } = selectOne(trace, this.place);
     const [entry] = entries;
     const [rows, columns] = [rowText(trace, entry), columnText(trace, entry)];
@@ -112,12 +112,9 @@ export class MapPane extends LitElement {
 
   private words(rows: TokenText | undefined, columns: TokenText | undefined) {
     const { strings, cell } = this;
-    if (!cell) return html`<p class="note cell">${strings.cellHint}</p>`;
-    const score = cell.score === undefined ? '' : ` · ${strings.score} ${cell.score.toFixed(3)}`;
+    if (!cell || !(rows || columns)) return html`<div class="cell"></div>`;
     return html`<dl class="cell">
       ${side(strings.query, cell.query, rows)} ${side(strings.key, cell.key, columns)}
-      <dt>${strings.weight}</dt>
-      <dd class="number">${formatWeight(cell.weight)}${score}</dd>
     </dl>`;
   }
 
@@ -141,8 +138,9 @@ export class MapPane extends LitElement {
     this.fraction = fraction;
   };
 
-  private point({ detail }: CustomEvent<Cell>): void {
-    this.cell = detail;
+  /** The last words stay when nothing is pointed at any more. */
+  private point({ detail }: CustomEvent<Cell | null>): void {
+    if (detail) this.cell = detail;
   }
 }
 
@@ -158,8 +156,5 @@ function side(title: string, token: number, text: TokenText | undefined) {
       }
     </dd>`;
 }
-
-const formatWeight = (weight: number): string =>
-  weight === 0 || weight >= 1e-4 ? weight.toFixed(6) : weight.toExponential(3);
 
 customElements.define('map-pane', MapPane);

@@ -53,6 +53,30 @@ export const pageStyle = css`
   .tools {
     display: flex;
     gap: 0.4rem;
+    margin-left: auto;
+  }
+  @media (max-width: 54rem) {
+    [role='tablist'] {
+      order: 3;
+      flex-basis: 100%;
+    }
+  }
+  @media (max-width: 30rem) {
+    [role='tablist'] {
+      justify-content: space-between;
+    }
+    [role='tab'] {
+      padding: 0 0.45rem;
+    }
+    .tools {
+      gap: 0.25rem;
+    }
+    .tools > * {
+      padding: 0.25rem 0.4rem;
+    }
+    .tools select {
+      max-width: 5.5rem;
+    }
   }
   .tools select {
     max-width: 8rem;

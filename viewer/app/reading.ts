@@ -20,9 +20,11 @@ export const rowText = (trace: Trace, entry: TraceEntry): TokenText | undefined 
 export const columnText = (trace: Trace, entry: TraceEntry): TokenText | undefined =>
   trace.texts[entry.keys ?? ''];
 
-/** Rows' and columns' tokens, or their numbers. */
-export function tokensOf(text: TokenText | undefined, length: number): readonly string[] {
-  return text ? text.tokens : Array.from({ length }, (_, i) => String(i));
+/** Rows' and columns' tokens without the spaces at their ends, or their numbers. */
+function tokensOf(text: TokenText | undefined, length: number): readonly string[] {
+  return text
+    ? text.tokens.map((token) => token.trim() || token)
+    : Array.from({ length }, (_, i) => String(i));
 }
 
 /** Weights of a selection, its layers and heads averaged, over words where the texts have them. */
@@ -82,15 +84,21 @@ export function contextOf(
 ): { before: string; own: string; after: string } | undefined {
   if (!text || token < 0 || token >= text.tokens.length) return undefined;
   const [from, to] = text.offsets[token];
-  const own = from < to ? text.text.slice(from, to) : text.tokens[token];
+  const [own, space] = apart(from < to ? text.text.slice(from, to) : text.tokens[token]);
   const word = nearestWord(text, token);
   const start = text.wordSpans[Math.max(0, word - words)]?.[0] ?? from;
   const end = text.wordSpans[Math.min(text.wordSpans.length - 1, word + words)]?.[1] ?? to;
   return {
-    before: text.text.slice(Math.min(start, from), from),
+    before: text.text.slice(Math.min(start, from), from) + space,
     own,
     after: text.text.slice(to, Math.max(end, to)),
   };
+}
+
+/** A token and the space before it. */
+function apart(token: string): [own: string, space: string] {
+  const own = token.trimStart();
+  return own === '' ? [token, ''] : [own, token.slice(0, token.length - own.length)];
 }
 
 /** The word of a token, or of the nearest that has one. */

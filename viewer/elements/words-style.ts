@@ -54,7 +54,7 @@ export const wordsStyle = css`
     background: color-mix(in oklab, var(--accent) var(--share, 0%), transparent);
     color: inherit;
     font: inherit;
-    font-size: 1.125rem;
+    font-size: 1.1875rem;
     line-height: 1.5;
     white-space: pre;
     cursor: pointer;
@@ -69,7 +69,8 @@ export const wordsStyle = css`
     box-shadow: inset 0 0 0 2px var(--ink);
   }
   .word[aria-pressed='true'] {
-    font-weight: 600;
+    text-decoration: underline 2px;
+    text-underline-offset: 0.25em;
   }
   .word:focus-visible {
     outline: 2px solid var(--accent);

@@ -150,8 +150,8 @@ export class FoveaWords extends LitElement {
           const own = active?.side === side && active.index === index;
           const pinned = this.pinned?.side === side && this.pinned.index === index;
           return html`<button
-            class="word ${own ? 'own' : ''} ${shades[index] > 0.55 ? 'deep' : ''}"
-            style="--share: ${(100 * shades[index]).toFixed(1)}%"
+            class="word ${own ? 'own' : ''} ${shades[index] > DEEP ? 'deep' : ''}"
+            style="--share: ${(100 * density(shades[index])).toFixed(1)}%"
             data-side=${side}
             data-index=${index}
             tabindex=${this.stop[side] === index ? 0 : -1}
@@ -268,6 +268,13 @@ function placeOf(event: Event): WordPlace | undefined {
   const word = (event.target as Element).closest<HTMLElement>('[data-side]');
   return word ? { side: word.dataset.side as Side, index: Number(word.dataset.index) } : undefined;
 }
+
+/** Share from which a word is written in the colour for deep ground. */
+const DEEP = 0.55;
+
+/** How densely a share is painted. Densities between the two parts would leave either ink below a contrast of 4.5. */
+const density = (share: number): number =>
+  share > DEEP ? 0.85 + 0.15 * ((share - DEEP) / (1 - DEEP)) : 0.42 * (share / DEEP);
 
 /** Shares of the largest. */
 function scaled(weights: readonly number[]): number[] {
