@@ -16,6 +16,9 @@ import './views/words.js';
 /** Cells from which a trace is first shown as a map. */
 const MANY_CELLS = 2 ** 18;
 
+/** A map that moves changes the state at every frame; browsers limit how often an address may change. In ms. */
+const WRITE_PAUSE = 150;
+
 export class FoveaPage extends LitElement {
   static override styles = [ui, pageStyle];
   static override properties = {
@@ -32,6 +35,7 @@ export class FoveaPage extends LitElement {
   private readonly session = new Session(() => this.liveChanged());
   /** So that views see that the session, the same object, has changed. */
   private version = 0;
+  private writing: ReturnType<typeof setTimeout> | undefined;
 
   constructor() {
     super();
@@ -170,13 +174,19 @@ export class FoveaPage extends LitElement {
 
   /** Another state: into the address, and what it names is opened. */
   private change({ patch, push }: StateChange): void {
+    clearTimeout(this.writing);
+    if (push) this.write(false);
     this.state = { ...this.state, ...patch };
-    const address = `#${formatState(this.state)}`;
-    if (address !== location.hash) {
-      if (push) history.pushState(null, '', address);
-      else history.replaceState(null, '', address);
-    }
+    if (push) this.write(true);
+    else this.writing = setTimeout(() => this.write(false), WRITE_PAUSE);
     if ('text' in patch || 'trace' in patch || 'view' in patch) void this.open();
+  }
+
+  private write(push: boolean): void {
+    const address = `#${formatState(this.state)}`;
+    if (address === location.hash) return;
+    if (push) history.pushState(null, '', address);
+    else history.replaceState(null, '', address);
   }
 
   private readonly restored = (): void => {
@@ -185,6 +195,7 @@ export class FoveaPage extends LitElement {
   };
 
   private async restore(): Promise<void> {
+    clearTimeout(this.writing);
     this.state = parseState(location.hash);
     await this.open();
   }

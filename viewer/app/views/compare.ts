@@ -57,9 +57,9 @@ export class ViewCompare extends LitElement {
 
   private side(title: string, trace: Trace, place: Place, name: 'place' | 'other') {
     const { state, strings } = this;
-    const box = this.scale(trace, place, state.box, false);
+    const box = name === 'place' ? state.box : this.scale(trace, place, state.box, false);
     const viewed = ({ detail }: CustomEvent<Box>) =>
-      change(this, { box: this.scale(trace, place, detail, true) });
+      change(this, { box: name === 'place' ? detail : this.scale(trace, place, detail, true) });
     return html`<section class="card" aria-label=${title}>
       <h2>${title}</h2>
       <selection-bar
