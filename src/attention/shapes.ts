@@ -62,6 +62,8 @@ export function readShapes(
   const outputShape = [...q.shape.slice(0, -1), dv.width];
   sizeOf(`${op}: output`, outputShape);
   const statisticShape = [[Lq], [H, Lq]][q.shape.length - 2] ?? [B, H, Lq];
+  const queries = rowLayout(layout, q.shape, dq.lead);
+  const keys = layoutLike(queries, layout, k.shape, dq.lead);
   return {
     layout,
     lead: dq.lead,
@@ -72,10 +74,10 @@ export function readShapes(
     Lk: dk.length,
     D: dq.width,
     Dv: dv.width,
-    q: { tensor: q, ...rowLayout(layout, q.shape, dq.lead) },
-    k: { tensor: k, ...rowLayout(layout, k.shape, dq.lead) },
-    v: { tensor: v, ...rowLayout(layout, v.shape, dq.lead) },
-    output: rowLayout(layout, outputShape, dq.lead),
+    q: { tensor: q, ...queries },
+    k: { tensor: k, ...keys },
+    v: { tensor: v, ...layoutLike(keys, layout, v.shape, dq.lead) },
+    output: layoutLike(queries, layout, outputShape, dq.lead),
     statistics: { shape: statisticShape, offsets: multiples(B, H * Lq), head: Lq, row: 1 },
   };
 }
@@ -198,6 +200,16 @@ function rowLayout(layout: 'bhld' | 'blhd', shape: readonly number[], lead: read
   return { shape, offsets, batch: commonStride(offsets), ...strides };
 }
 
+/** The same; that of another operand where the shapes agree: many small arrays would be much of a short call. */
+function layoutLike(
+  other: RowLayout,
+  layout: 'bhld' | 'blhd',
+  shape: readonly number[],
+  lead: readonly number[],
+): RowLayout {
+  return shape.every((n, i) => n === other.shape[i]) ? other : rowLayout(layout, shape, lead);
+}
+
 function packedLayout(shape: readonly number[], cuSeqlens: Int32Array): RowLayout {
   const row = shape[1] * shape[2];
   const offsets = scaled(cuSeqlens, row);
@@ -218,7 +230,9 @@ function scaled(cuSeqlens: Int32Array, stride: number): Float64Array {
 }
 
 function multiples(count: number, stride: number): Float64Array {
-  return Float64Array.from({ length: count }, (_, b) => b * stride);
+  const out = new Float64Array(count);
+  for (let b = 0; b < count; b++) out[b] = b * stride;
+  return out;
 }
 
 /** For every entry of the batch dimensions `lead`, where an operand with batch dimensions `own` (equal or 1) has it. */

@@ -9,8 +9,8 @@ import type { AttentionProblem, CellTensor, Dropout } from './problem.js';
 import { alignCells, floatOperand, readPackedShapes, readShapes, type Shapes } from './shapes.js';
 
 const INT32_MAX = 2 ** 31 - 1;
-/** Read by the callers of attention, not by its contract. */
-const CALLER_OPTIONS = ['engine', 'allowReference'];
+/** The last two are read by the callers of attention, not by its contract. */
+const KNOWN_OPTIONS: readonly string[] = [...OPTION_NAMES, 'engine', 'allowReference'];
 
 /**
  * Checks a call; `op` names it in messages. Tensors are referred to, not copied.
@@ -74,10 +74,11 @@ function checkNames(op: string, options: unknown): void {
   if (typeof options !== 'object' || options === null || Array.isArray(options)) {
     throw new OptionError(`${op}: expected options to be an object, got ${describe(options)}`);
   }
-  const known: readonly string[] = [...OPTION_NAMES, ...CALLER_OPTIONS];
   for (const name of Object.keys(options)) {
-    if (!known.includes(name))
-      throw new OptionError(`${op}: unknown option ${describe(name)}, expected one of ${known.join(', ')}`);
+    if (KNOWN_OPTIONS.includes(name)) continue;
+    throw new OptionError(
+      `${op}: unknown option ${describe(name)}, expected one of ${KNOWN_OPTIONS.join(', ')}`,
+    );
   }
 }
 

@@ -62,10 +62,10 @@ export class AttentionMap {
 
   /** @internal */
   constructor(problem: AttentionProblem, source: WeightSource) {
-    const { B, H, Lq, Lk, packed, queryCounts, keyCounts, diagonal } = problem;
+    const { B, H, Lq, Lk, keyLengths, queryCounts, keyCounts, diagonal } = problem;
     this.shape = [B, H, Lq, Lk];
     this.source = source;
-    this.lengths = { queries: queryCounts, keys: packed ? keyCounts : new Int32Array(B).fill(Lk) };
+    this.lengths = { queries: queryCounts, keys: keyLengths ? new Int32Array(B).fill(Lk) : keyCounts };
     this.diagonals = diagonal;
   }
 

@@ -53,7 +53,8 @@ function endOf(p: AttentionProblem, x: RowLayout, b: number): number {
 
 /** Where the batch entries lie; once where they are all the same. */
 function distinct(offsets: Float64Array, [from, to]: Range): number[] {
-  const own = Array.from(offsets.subarray(from, to));
+  const own: number[] = [];
+  for (let b = from; b < to; b++) own.push(offsets[b]);
   return own.every((at) => at === own[0]) ? own.slice(0, 1) : own;
 }
 
