@@ -4,88 +4,21 @@
 // is not wanted any more has stopped; and what process and engine hold. What is shown is checked against float64.
 // node bench/map-million.mjs [N] [--json]
 import { execFileSync } from 'node:child_process';
-import { createWriteStream, mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { createEngine, openTrace } from '../dist/index.js';
 import { seeded, spread } from './measure.mjs';
+import { millionText, writeTrace } from './million-trace.mjs';
 
 const words = process.argv.slice(2).filter((word) => !word.startsWith('--'));
 const N = Number(words[0] ?? 1_000_000);
-const [D, SIZE, PIECE] = [64, 256, 16384];
-/** A text of topics, whose words are alike, and of a passage that comes again. */
-const [TOPICS, WORDS, TOPIC, PASSAGE] = [64, 64, 3000, 400];
-
-const random = seeded(7);
+const SIZE = 256;
+const source = millionText(N);
+const { text, scoresOf } = source;
+const random = seeded(11);
 const draw = (n) => Math.floor(((random() + 1) / 2) * n);
-const centres = Float32Array.from({ length: TOPICS * D }, random);
-const lexicon = Float32Array.from({ length: TOPICS * WORDS * D }, (_, n) => {
-  const topic = Math.floor(n / (WORDS * D));
-  return 1.2 * centres[topic * D + (n % D)] + 1.2 * random();
-});
-const passage = Int32Array.from({ length: PASSAGE }, () => draw(TOPICS * WORDS));
-/** The word of each token. */
-const text = new Int32Array(N);
-for (let from = 0; from < N; from += TOPIC) {
-  const topic = draw(TOPICS);
-  const repeats = draw(4) === 0;
-  for (let i = from; i < Math.min(N, from + TOPIC); i++) {
-    text[i] = repeats && i - from < PASSAGE ? passage[i - from] : topic * WORDS + draw(WORDS);
-  }
-}
-const counts = new Float64Array(TOPICS * WORDS);
-for (const word of text) counts[word]++;
-
-/** Of a word's query, in float64: its score with each word, and the logSumExp of its row. */
-function scoresOf(word) {
-  const scores = new Float64Array(TOPICS * WORDS);
-  for (let other = 0; other < scores.length; other++) {
-    for (let d = 0; d < D; d++) scores[other] += lexicon[word * D + d] * lexicon[other * D + d];
-    scores[other] /= Math.sqrt(D);
-  }
-  const top = Math.max(...scores);
-  const sum = scores.reduce((total, s, other) => total + counts[other] * Math.exp(s - top), 0);
-  return { scores, logSumExp: top + Math.log(sum) };
-}
-
-/** Writes the trace's file, some rows at a time. */
-async function writeTrace(path, known) {
-  const size = N * D * 4;
-  const tensors = { 'a.q': ['F32', [1, N, D], size], 'a.k': ['F32', [1, N, D], size] };
-  if (known) tensors['a.logSumExp'] = ['F64', [1, N], N * 8];
-  const trace = JSON.stringify({ format: 'fovea-trace', version: 1, entries: [{ name: 'a' }] });
-  const header = { __metadata__: { fovea: trace } };
-  let at = 0;
-  for (const [name, [dtype, shape, bytes]] of Object.entries(tensors)) {
-    header[name] = { dtype, shape, data_offsets: [at, at + bytes] };
-    at += bytes;
-  }
-  const json = Buffer.from(JSON.stringify(header));
-  const length = Buffer.alloc(8);
-  length.writeBigUInt64LE(BigInt(json.length));
-  const file = createWriteStream(path);
-  const write = (bytes) =>
-    new Promise((done) => {
-      if (file.write(bytes)) done();
-      else file.once('drain', done);
-    });
-  await write(Buffer.concat([length, json]));
-  for (let part = 0; part < 2; part++) {
-    for (let from = 0; from < N; from += PIECE) {
-      const rows = new Float32Array(Math.min(PIECE, N - from) * D);
-      for (let r = 0; r < rows.length / D; r++) {
-        rows.set(lexicon.subarray(text[from + r] * D, (text[from + r] + 1) * D), r * D);
-      }
-      await write(new Uint8Array(rows.buffer));
-    }
-  }
-  if (known) {
-    const each = Float64Array.from({ length: TOPICS * WORDS }, (_, word) => scoresOf(word).logSumExp);
-    await write(new Uint8Array(Float64Array.from(text, (word) => each[word]).buffer));
-  }
-  await new Promise((done) => file.end(done));
-}
 
 function near(name, got, expected) {
   if (!(Math.abs(got - expected) <= 1e-5)) throw new Error(`${name}: got ${got}, expected ${expected}`);
@@ -215,13 +148,13 @@ if (folder) {
     const path = join(made, 'trace.safetensors');
     const results = {};
     for (const known of [true, false]) {
-      await writeTrace(path, known);
+      await writeTrace(path, source, known);
       const env = { ...process.env, FOVEA_BENCH_TRACE: path };
       const args = [...process.execArgv, self, String(N), known ? 'known' : 'unknown'];
       const text = execFileSync(process.execPath, args, { env, stdio: ['ignore', 'pipe', 'inherit'] });
       results[known ? 'withLogSumExp' : 'without'] = JSON.parse(text);
     }
-    report({ N, D, threads: 2, results });
+    report({ N, D: source.D, threads: 2, results });
   } finally {
     rmSync(made, { recursive: true });
   }
@@ -237,7 +170,7 @@ function report(made) {
   for (const [name, found] of Object.entries(made.results)) {
     const { load, memory, first, views, tiles, row, topKeys, stop, backend } = found;
     console.log(
-      `${backend}, N = ${made.N}, D = ${D}, ${name}: loaded in ${load.toFixed(0)} ms; MB ${JSON.stringify(memory)}`,
+      `${backend}, N = ${made.N}, D = ${made.D}, ${name}: loaded in ${load.toFixed(0)} ms; MB ${JSON.stringify(memory)}`,
     );
     console.log(`first picture of the whole: ${first.ms.toFixed(0)} ms, ${first.queries} queries`);
     for (const view of views) {

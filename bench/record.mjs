@@ -1,6 +1,6 @@
 // Runs the benches and records what they print, with commit and machine, in bench/results/NAME.json; then rewrites the
 // tables of README.md and README.ko.md from all that is recorded. Run it on a quiet machine, under Node 24.
-// Usage: node bench/record.mjs [matmul] [train] [translate] [quality] [map] [attention] [tables]   (default: all)
+// Usage: node bench/record.mjs [matmul] [train] [translate] [quality] [map] [map-page] [attention] [tables]   (default: all)
 // attention-GROUP records one group of bench/attention/; `tables` also draws the charts of docs/ from all that is recorded.
 import { execFileSync } from 'node:child_process';
 import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
@@ -33,6 +33,7 @@ const BENCHES = {
     ...run([join(root, 'bench/map.mjs'), '--json']),
     million: run([join(root, 'bench/map-million.mjs'), '--json']),
   }),
+  'map-page': () => run([join(root, 'bench/map-page.mjs'), '--json']),
   quality: () => ({
     model: 'models/en-fr',
     validGreedy: run(evaluate('valid.tsv', '1')),

@@ -4,6 +4,7 @@
 import type { AttentionProblem } from '../attention/problem.js';
 import { EngineError, LimitError, OptionError } from '../tensor/errors.js';
 import { describe, formatShape, type HostTensor } from '../tensor/host.js';
+import { sinkWeights, statisticAt } from './known.js';
 import { below, count, index, range } from './places.js';
 import { type PooledWeights, type PoolPlace, pool } from './pooling.js';
 import { Progress, type Watch } from './progress.js';
@@ -89,6 +90,19 @@ export class AttentionMap {
     return { dtype: 'float32', shape, data };
   }
 
+  /**
+   * log Σ exp(score) of one query's row, its sink included; −∞ for an empty row. The score of a cell is the logarithm of its
+   * weight plus this.
+   */
+  async logSumExp({ batch, head, query, signal }: RowPlace): Promise<number> {
+    const [b, h] = this.pair(batch, head);
+    below('attention map: query', query, this.lengths.queries[b]);
+    const progress = new Progress(1, { signal });
+    const { known, problem } = await this.live().statisticsOf(b, h, [query, query + 1], progress);
+    const at = statisticAt(problem, b, h, query);
+    return known.rowMax[at] + Math.log(known.rowSum[at]);
+  }
+
   /** The `count` keys of greatest weight, the earlier first among equals; fewer where fewer have any weight. */
   async topKeys({ count: most, ...place }: RowPlace & { readonly count: number }): Promise<TopKeys> {
     count('count', most, 0);
@@ -165,9 +179,10 @@ export class AttentionMap {
   /** The share of each row that its sink takes: 1 less the row's sum; 0 without sinks. Shapes as entropy(). */
   async sinkWeight(place: ReadingPlace = {}): Promise<HostTensor<'float32'>> {
     return this.read(place, 'queries', async (b, h, progress) => {
-      const made = await this.live().sinkWeight(b, h, progress);
-      progress.advance(this.lengths.queries[b] * this.lengths.keys[b]);
-      return made;
+      const queries = this.lengths.queries[b];
+      const { known, problem } = await this.live().statisticsOf(b, h, [0, queries], progress);
+      progress.advance(queries * this.lengths.keys[b]);
+      return sinkWeights(known, problem, b, h);
     });
   }
 

@@ -1,7 +1,7 @@
 // Weights from the float64 reference, row by row: for calls that no kernel serves.
 import type { AttentionProblem } from '../attention/problem.js';
 import { weightsReference } from '../attention/reference.js';
-import { type Known, sinkWeights } from './known.js';
+import type { Known } from './known.js';
 import type { Progress } from './progress.js';
 import { retained, weighing } from './retained.js';
 import {
@@ -11,6 +11,7 @@ import {
   queryAt,
   type Range,
   type Rows,
+  type Statistics,
   type WeightSource,
 } from './weight-source.js';
 
@@ -67,8 +68,8 @@ export class ReferenceWeights implements WeightSource {
     return out;
   }
 
-  async sinkWeight(batch: number, head: number): Promise<Float32Array> {
-    return sinkWeights(this.known, this.problem, batch, head);
+  async statisticsOf(): Promise<Statistics> {
+    return { known: this.known, problem: this.problem };
   }
 
   retain(): void {

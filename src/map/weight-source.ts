@@ -1,4 +1,6 @@
 // What a map asks of where its weights come from: the kernels, or the float64 reference. Indices are checked by the map.
+import type { AttentionProblem } from '../attention/problem.js';
+import type { Known } from './known.js';
 import type { Range } from './parts.js';
 import type { Progress } from './progress.js';
 
@@ -29,6 +31,11 @@ export interface Moments {
   readonly distance: Float32Array;
 }
 
+export interface Statistics {
+  readonly known: Known;
+  readonly problem: AttentionProblem;
+}
+
 export interface WeightSource {
   /** Row-major [queries, keys] of one (batch, head). */
   tile(batch: number, head: number, queries: Range, keys: Range, progress?: Progress): Promise<Float32Array>;
@@ -37,7 +44,8 @@ export interface WeightSource {
   moments(batch: number, head: number, progress: Progress): Promise<Moments>;
   /** The weight of each query i at key i + own, 0 where there is none. */
   diagonal(batch: number, head: number, own: number, progress: Progress): Promise<Float32Array>;
-  sinkWeight(batch: number, head: number, progress: Progress): Promise<Float32Array>;
+  /** Row statistics, those of some queries computed if they were not, and what they are laid out by. */
+  statisticsOf(batch: number, head: number, queries: Range, progress: Progress): Promise<Statistics>;
   /** Copies the caller's arrays, so that they may change. */
   retain(): void;
   dispose(): void;

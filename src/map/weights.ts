@@ -13,7 +13,7 @@ import type { Engine, Tensor } from '../engine/types.js';
 import { type Box, download, upload } from './boxes.js';
 import { KeyHolder, type KeyRows, uploadPiece, uploadStatistics } from './call.js';
 import { floats, inScope } from './forward.js';
-import { type Known, learn, missingOf, nextMissing, sinkWeights, statisticAt } from './known.js';
+import { type Known, learn, missingOf, nextMissing, statisticAt } from './known.js';
 import { Lock } from './lock.js';
 import { budget, split } from './parts.js';
 import { Progress } from './progress.js';
@@ -27,6 +27,7 @@ import {
   queryAt,
   type Range,
   type Rows,
+  type Statistics,
   someOf,
   type WeightSource,
 } from './weight-source.js';
@@ -160,10 +161,10 @@ export class KernelWeights implements WeightSource {
     return out;
   }
 
-  async sinkWeight(batch: number, head: number, progress: Progress): Promise<Float32Array> {
+  async statisticsOf(batch: number, head: number, rows: Range, progress: Progress): Promise<Statistics> {
     await undefined;
-    await this.learn(batch, head, [0, this.problem.queryCounts[batch]], progress);
-    return sinkWeights(this.known, this.problem, batch, head);
+    await this.learn(batch, head, rows, progress);
+    return { known: this.known, problem: this.problem };
   }
 
   retain(): void {

@@ -87,9 +87,14 @@ describe.skipIf(!chromiumPath)('<fovea-map>', () => {
     const { x, y } = await pointOf(1207, 709);
     const cell = page.evaluate(() => globalThis.page.cell());
     await page.mouse.move(x, y);
-    const { query, key, weight } = await cell;
+    const { query, key, weight, score } = await cell;
     expect([query, key]).toEqual([1207, 709]);
     expect(Math.abs(weight - weights(LARGE, [1207, 1208])[709])).toBeLessThan(1e-6);
+    const { q, k } = makeInputs(LARGE);
+    const at = (x: typeof q, i: number) =>
+      x.data.subarray((LARGE.length + i) * 16, (LARGE.length + i + 1) * 16);
+    const product = at(q, 1207).reduce((sum, value, d) => sum + value * at(k, 709)[d], 0);
+    expect(Math.abs(score - product / 4)).toBeLessThan(1e-5);
     expect(await readout()).toMatch(/1,207[\s\S]*709/);
     expect(told).toEqual([]);
   });

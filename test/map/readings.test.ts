@@ -95,6 +95,12 @@ async function compare(map: Map, p: Problem, random: () => number): Promise<void
     const at = p.statistics.offsets[b] + h * p.statistics.head + i * p.statistics.row;
     if (p.sinks) sink[i] = Math.exp((p.sinks.data as Float64Array)[h] - logSumExp[at]);
   }
+  if (n > 0) {
+    const at = p.statistics.offsets[b] + h * p.statistics.head + (n - 1) * p.statistics.row;
+    const got = await map.logSumExp({ ...pair, query: n - 1 });
+    if (Number.isFinite(logSumExp[at])) expect(Math.abs(got - logSumExp[at])).toBeLessThanOrEqual(2e-5);
+    else expect(got).toBe(logSumExp[at]);
+  }
   const made = {
     received: await map.received(pair),
     entropy: await map.entropy(pair),

@@ -84,7 +84,7 @@ declare global {
     look(view: View): Promise<View>;
     hurry(views: View[]): Promise<void>;
     exact(): Promise<void>;
-    cell(): Promise<{ query: number; key: number; weight: number }>;
+    cell(): Promise<{ query: number; key: number; weight: number; score: number }>;
     moved(): Promise<View>;
     settings(): Promise<{ reduce: string; scale: string; range?: [number, number] }>;
     view(): View;

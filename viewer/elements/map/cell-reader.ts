@@ -5,6 +5,8 @@ import type { Subject } from './sketch.js';
 
 export interface CellReading extends Cell {
   readonly weight: number;
+  /** −∞ where the weight is 0. */
+  readonly score: number;
 }
 
 /** Milliseconds. */
@@ -26,8 +28,10 @@ export class CellReader {
     this.timer = setTimeout(async () => {
       try {
         const place = { batch, head, queries: [query, query + 1], keys: [key, key + 1], signal } as const;
-        const { data } = await map.tile(place);
-        if (!signal.aborted) this.told({ query, key, weight: data[0] });
+        const row = map.logSumExp({ batch, head, query, signal });
+        const [{ data }, logSumExp] = await Promise.all([map.tile(place), row]);
+        const [weight] = data;
+        if (!signal.aborted) this.told({ query, key, weight, score: Math.log(weight) + logSumExp });
       } catch (error) {
         if (!signal.aborted) this.failed(error);
       }

@@ -27,6 +27,7 @@ export function readout({ words, cell, reading, queryLabel, keyLabel, pooled }: 
     <span>${words.key} <b>${countText(cell.key)}</b>${token(keyLabel)}</span>
     <span class="weight">${words.weight} <b>${reading ? weightText(reading.weight, 5) : '…'}</b></span>
     <span>${words.logWeight} <b>${reading ? weightText(logWeight, 4) : '…'}</b></span>
+    <span>${words.score} <b>${reading ? weightText(reading.score, 4) : '…'}</b></span>
     ${
       pooled
         ? html`<span>${pooled.name} <b>${pooled.exact ? '' : '≈ '}${weightText(pooled.value, 3)}</b></span>`
