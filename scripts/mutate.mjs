@@ -1,12 +1,15 @@
 // Mutates every branch, offset and bound of the attention kernels and their dispatch, one at a time, and runs the
 // properties of test/kernels/properties against each: a mutant that no property notices has survived.
 //
-// Usage: npm run mutate [-- --seconds N] [--workers N] [--keep] [--only TEXT]
+// Usage: npm run mutate [-- --seconds N] [--workers N] [--fresh] [--only TEXT]
 //   --seconds  stop after so long; the next call goes on where this one ended
-//   --keep     after a change of the properties: mutants that were caught count as caught, the others run again
+//   --fresh    forget what was found; else a mutant that was caught counts as caught until its own file changes
 //   --only     mutants of files whose path contains TEXT
 // It works in .cache/mutate; sources and dist/ stay as they are. The order is random but fixed, so a run that was
 // stopped is a fair sample. What it found is recorded in bench/results/mutation.json.
+//
+// The program itself runs first and tells which steps of the properties reach which mutant: no other step can notice
+// it. Of those that do, the ones that caught mutants nearby run first.
 import { fork } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
@@ -18,64 +21,54 @@ import { record, summary } from './mutate/record.mjs';
 
 const root = join(import.meta.dirname, '..');
 const folder = join(root, '.cache', 'mutate');
-const resultFile = join(folder, 'results.json');
-/** A step takes some tens of milliseconds; without one for this long the mutant never ends. */
-const STUCK_MILLISECONDS = 8_000;
-/** A worker keeps every module it compiled. */
-const MUTANTS_PER_WORKER = 150;
+const [resultFile, surveyFile] = ['results.json', 'survey.json'].map((name) => join(folder, name));
+/** Seconds without a word after which a worker waits for something that never comes; loops end by themselves. */
+const SILENT = 60;
 
 const { values } = parseArgs({
   options: {
     seconds: { type: 'string', default: 'Infinity' },
     workers: { type: 'string', default: String(Math.min(4, availableParallelism())) },
-    keep: { type: 'boolean', default: false },
+    fresh: { type: 'boolean', default: false },
     only: { type: 'string', default: '' },
   },
 });
 
-/** One child process: runs mutants in turn, and is replaced when it is old, stuck or dead. */
+/** One child process: runs mutants in turn, and is replaced when it is large, stuck or dead. */
 class Runner {
-  /** The outcome of one mutant. What never ends runs once more, alone and for longer: the machine may have been busy. */
-  async run(mutant) {
-    const first = await this.attempt(mutant, STUCK_MILLISECONDS);
-    return first.stuck ? this.attempt(mutant, 3 * STUCK_MILLISECONDS) : first;
-  }
-
-  async attempt(mutant, limit) {
-    if (mutant.early || this.ran >= MUTANTS_PER_WORKER) this.end();
+  async run(mutant, steps) {
+    if (mutant.early || this.large) this.end();
     if (!this.child) await this.start(mutant.early ? mutant.number : undefined);
-    this.ran++;
     const { child } = this;
     const outcome = await new Promise((resolve) => {
-      let step = 'start';
-      const failed = (message, stuck) => resolve({ gone: true, stuck, failure: { step, message } });
-      const wait = () => setTimeout(() => failed('it never ends', true), limit);
-      let timer = wait();
-      child.on('message', (message) => {
-        clearTimeout(timer);
-        if (!message.step) return resolve(message);
-        step = message.step;
-        timer = wait();
+      const gone = (step, message) => resolve({ gone: true, failure: { step, message } });
+      let silent = 0;
+      // Counted in turns of this process, which may have been stopped together with the child.
+      const watch = setInterval(() => ++silent > SILENT && gone('?', 'it never ends'), 1000);
+      const settled = (answer) => {
+        clearInterval(watch);
+        answer();
+      };
+      child.on('message', (message) => settled(() => resolve(message)));
+      child.on('exit', (_, signal) => {
+        settled(() => gone('?', signal === 'SIGXCPU' ? 'it never ends' : `the process died (${signal})`));
       });
-      child.on('exit', () => {
-        clearTimeout(timer);
-        failed('the process died', false);
-      });
-      if (child.connected) child.send({ id: mutant.id });
-      else failed('the process died while it started', false);
+      if (child.connected) child.send({ id: mutant.id, steps });
+      else settled(() => gone('start', 'the process died while it started'));
     });
     child.removeAllListeners();
+    this.large = outcome.large;
     if (mutant.early || outcome.gone) this.end();
     return outcome;
   }
 
   async start(early) {
-    this.ran = 0;
+    this.large = false;
     const args = early === undefined ? [folder] : [folder, String(early)];
     const script = join(import.meta.dirname, 'mutate', 'worker.mjs');
     // Most of a mutant's time goes into compiling it: only what runs is compiled, and not twice.
-    const execArgv = ['--wasm-lazy-compilation', '--liftoff-only'];
-    const child = fork(script, args, { execArgv, stdio: ['ignore', 'ignore', 'ignore', 'ipc'] });
+    const execArgv = ['--wasm-lazy-compilation', '--liftoff-only', '--no-wasm-async-compilation'];
+    const child = fork(script, args, { execArgv, stdio: ['ignore', 'ignore', 'inherit', 'ipc'] });
     this.child = child;
     // A worker that dies while it loads has met a mutant that acts at import; the attempt will find it dead.
     await new Promise((resolve) => child.once('message', resolve).once('exit', resolve));
@@ -83,18 +76,19 @@ class Runner {
   }
 
   end() {
-    this.child?.kill('SIGKILL');
+    if (!this.child) return;
+    this.child.kill('SIGKILL');
+    rmSync(join(folder, `mutant-${this.child.pid}.wasm`), { force: true });
     this.child = undefined;
   }
 }
 
-function readResults(hashes) {
-  if (!existsSync(resultFile)) return {};
+/** What is known: mutants of unchanged files that were caught; the others too, if nothing at all has changed. */
+function readResults() {
+  if (values.fresh || !existsSync(resultFile)) return {};
   const saved = JSON.parse(readFileSync(resultFile, 'utf8'));
-  if (saved.hashes.program !== hashes.program) return {};
-  if (saved.hashes.properties === hashes.properties) return saved.results;
-  if (!values.keep) return {};
-  return Object.fromEntries(Object.entries(saved.results).filter(([, outcome]) => outcome !== 'survived'));
+  if (saved.hash === hash) return saved.results;
+  return Object.fromEntries(Object.entries(saved.results).filter(([, { step }]) => step));
 }
 
 /** The same order in every call, far from that of the sources: a part of a run is a fair sample. */
@@ -104,26 +98,58 @@ function shuffled(list) {
   return keyed.sort((a, b) => (a.key < b.key ? -1 : 1)).map(({ mutant }) => mutant);
 }
 
-console.error('compiling ...');
-const hashes = await makeProgram(root, folder);
-const mutants = listMutants(folder).filter(({ file }) => file.includes(values.only));
-const results = readResults(hashes);
-const save = () => writeFileSync(resultFile, JSON.stringify({ hashes, results }));
-
-const stamp = join(folder, 'properties.hash');
-const checked = `${hashes.program} ${hashes.properties}`;
-if (!existsSync(stamp) || readFileSync(stamp, 'utf8') !== checked) {
-  console.error('checking that the program itself passes ...');
-  rmSync(join(folder, 'truths.bin'), { force: true });
-  const runner = new Runner();
-  const { failure } = await runner.run({ id: 'none' });
-  runner.end();
-  if (failure) {
-    console.error(`without a mutation, '${failure.step}' fails: ${failure.message}`);
-    process.exit(1);
+/** Runs the program itself, unless it has: it must pass. */
+async function survey() {
+  const stamp = join(folder, 'surveyed.hash');
+  if (!existsSync(stamp) || readFileSync(stamp, 'utf8') !== hash) {
+    console.error('checking that the program itself passes ...');
+    for (const name of ['truths.bin', 'survey.json', 'surveyed.hash']) rmSync(join(folder, name), { force: true });
+    const runner = new Runner();
+    const { failure } = await runner.run({ id: 'survey' }, []);
+    runner.end();
+    if (failure) {
+      console.error(`without a mutation, '${failure.step}' fails: ${failure.message}`);
+      process.exit(1);
+    }
+    writeFileSync(stamp, hash);
   }
-  writeFileSync(stamp, checked);
+  return JSON.parse(readFileSync(surveyFile, 'utf8'));
 }
+
+console.error('compiling ...');
+const hash = await makeProgram(root, folder);
+const mutants = listMutants(folder).filter(({ file }) => file.includes(values.only));
+const results = readResults();
+const save = () => writeFileSync(resultFile, JSON.stringify({ hash, results }));
+const { names, places, numbers } = await survey();
+
+/** Lines of one file at a time: how often each step caught a mutant there. */
+const catches = new Map();
+const NEAR = 10;
+function nearby({ file, line }) {
+  const key = `${file} ${Math.floor(line / NEAR)}`;
+  if (!catches.has(key)) catches.set(key, new Map());
+  return catches.get(key);
+}
+
+function caughtBy(mutant, name) {
+  const step = names.indexOf(name);
+  if (step < 0) return;
+  const near = nearby(mutant);
+  near.set(step, (near.get(step) ?? 0) + 1);
+}
+
+/** The steps that reach a mutant; all, where it acts at import. */
+function stepsOf(mutant) {
+  if (mutant.early) return [...names.keys()];
+  const own = (mutant.number === undefined ? places[mutant.at] : numbers[mutant.number]) ?? [];
+  const near = nearby(mutant);
+  const best = own.filter((step) => near.has(step)).sort((a, b) => near.get(b) - near.get(a));
+  const first = best.slice(0, 8);
+  return [...first, ...own.filter((step) => !first.includes(step))];
+}
+
+for (const mutant of mutants) if (results[mutant.id]?.step) caughtBy(mutant, results[mutant.id].step);
 
 const open = shuffled(mutants).filter(({ id }) => results[id] === undefined);
 const begun = Date.now();
@@ -144,12 +170,10 @@ async function serve() {
   const runner = new Runner();
   while (open.length > 0 && Date.now() < stopAt) {
     const mutant = open.shift();
-    const { failure, invalid } = await runner.run(mutant);
-    results[mutant.id] = invalid
-      ? 'no program'
-      : failure
-        ? `caught: ${failure.step}: ${failure.message}`
-        : 'survived';
+    const steps = stepsOf(mutant);
+    const { failure, invalid } = steps.length > 0 ? await runner.run(mutant, steps) : {};
+    if (failure) caughtBy(mutant, failure.step);
+    results[mutant.id] = failure ?? (invalid ? 'no program' : steps.length > 0 ? 'survived' : 'not reached');
     done++;
     if (done % 50 === 0) save();
     progress();

@@ -11,8 +11,12 @@ import { wasmMutants } from './wasm-points.mjs';
 
 /** Exports of the kernels that are mutated, with everything they call. */
 const KERNELS = /^attention/;
-/** Modules of dist/ that are mutated: the ops over the kernels, their argument slots, and the way from host arrays. */
-const DISPATCH = [/^engine\/ops\/attention.*\.js$/, /^kernels\/cpu\/attention.*\.js$/, /^map\/call\.js$/];
+/** Modules of dist/ that are mutated: the ops over the kernels, their argument slots, and the way from host arrays and back. */
+const DISPATCH = [
+  /^engine\/ops\/attention.*\.js$/,
+  /^kernels\/cpu\/attention.*\.js$/,
+  /^map\/(call|parts|boxes|forward|backward-parts)\.js$/,
+];
 const PROPERTIES = 'test/kernels/properties/index.ts';
 
 const hashOf = (...contents) => {
@@ -21,7 +25,7 @@ const hashOf = (...contents) => {
   return hash.digest('hex').slice(0, 16);
 };
 
-/** Makes `folder` and returns the hashes of program and properties. */
+/** Makes `folder` and returns a hash of all that decides an outcome, the kernels, the dispatch and the properties. */
 export async function makeProgram(root, folder) {
   rmSync(join(folder, 'dist'), { recursive: true, force: true });
   mkdirSync(folder, { recursive: true });
@@ -31,13 +35,18 @@ export async function makeProgram(root, folder) {
   compileKernels(root, folder);
   rewriteDispatch(folder);
   await bundleProperties(root, folder);
-  const read = (file) => readFileSync(join(folder, file));
-  const scripts = readdirSync(import.meta.dirname).sort();
-  const tool = scripts.map((script) => readFileSync(join(import.meta.dirname, script)));
-  return {
-    program: hashOf(read('kernels.wasm'), read('dispatch.json'), ...tool),
-    properties: hashOf(read('properties.mjs')),
-  };
+  hashSources(root, folder);
+  return hashOf(...['kernels.wasm', 'dispatch.json', 'properties.mjs'].map((file) => readFileSync(join(folder, file))));
+}
+
+/** A mutant's name has the hash of its file: it stays the same mutant while that file stays the same. */
+function hashSources(root, folder) {
+  const { sources } = JSON.parse(readFileSync(join(folder, 'kernels.wasm.map'), 'utf8'));
+  const dispatch = JSON.parse(readFileSync(join(folder, 'dispatch.json'), 'utf8'));
+  const files = new Set([...sources, ...dispatch.map(({ file }) => file)]);
+  const own = [...files].filter((file) => existsSync(join(root, file)));
+  const hashes = own.map((file) => [file, hashOf(readFileSync(join(root, file)))]);
+  writeFileSync(join(folder, 'sources.json'), JSON.stringify(Object.fromEntries(hashes)));
 }
 
 function compileKernels(root, folder) {
@@ -92,15 +101,22 @@ async function bundleProperties(root, folder) {
 
 /** Every mutant of what makeProgram left in `folder`: { id, file, line, column, kind, what } and how to make it. */
 export function listMutants(folder) {
+  const read = (file) => JSON.parse(readFileSync(join(folder, file), 'utf8'));
   const module = parseModule(new Uint8Array(readFileSync(join(folder, 'kernels.wasm'))));
-  const map = parseSourceMap(JSON.parse(readFileSync(join(folder, 'kernels.wasm.map'), 'utf8')));
+  const map = parseSourceMap(read('kernels.wasm.map'));
+  const hashes = read('sources.json');
   const names = [...module.exports.keys()].filter((name) => KERNELS.test(name));
-  const kernels = wasmMutants(module, names).map((mutant, n) => {
+  const kernels = wasmMutants(module, names).map((mutant) => {
     const [, file, line, column] = locate(map, mutant.at);
-    return { ...mutant, id: `kernel ${n}`, file, line, column, module };
+    return { ...mutant, file, line, column, module };
   });
-  const dispatch = JSON.parse(readFileSync(join(folder, 'dispatch.json'), 'utf8'));
-  return [...kernels, ...dispatch.map((mutant) => ({ ...mutant, id: `dispatch ${mutant.number}` }))];
+  const seen = new Map();
+  return [...kernels, ...read('dispatch.json')].map((mutant) => {
+    const { file, line, column, what } = mutant;
+    const name = `${hashes[file]} ${file}:${line}:${column} ${what}`;
+    seen.set(name, (seen.get(name) ?? 0) + 1);
+    return { ...mutant, id: `${name} ${seen.get(name)}` };
+  });
 }
 
 /** The last entry of a source map at or before an offset. */

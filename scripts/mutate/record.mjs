@@ -10,7 +10,7 @@ export function summary(mutants, results) {
     const outcome = results[id];
     if (outcome === undefined || outcome === 'no program') continue;
     counted++;
-    if (outcome !== 'survived') caught++;
+    if (outcome.step) caught++;
   }
   return { caught, counted };
 }
@@ -38,10 +38,11 @@ export function record(root, mutants, results) {
   };
   const { caught, counted } = summary(mutants, results);
   const survivors = mutants
-    .filter(({ id }) => results[id] === 'survived')
+    .filter(({ id }) => results[id] === 'survived' || results[id] === 'not reached')
     .map((mutant) => {
-      const { file, line, column, what } = mutant;
-      return { at: `${file}:${line}:${column}`, what, code: lineOf(mutant) };
+      const { id, file, line, column, what } = mutant;
+      const reached = results[id] === 'survived' ? {} : { reached: false };
+      return { at: `${file}:${line}:${column}`, what, ...reached, code: lineOf(mutant) };
     })
     .sort((a, b) => a.at.localeCompare(b.at, 'en', { numeric: true }));
   const git = (...args) => execFileSync('git', args, { cwd: root, encoding: 'utf8' }).trim();

@@ -1,5 +1,5 @@
 // Mutants of compiled TypeScript: rewrites a module so that each comparison, condition, number, operation and call of
-// the original becomes a choice on a number that is set while it runs: `(__mutant === 17 ? a <= b : a < b)`.
+// the original becomes a choice that is made while it runs: `(__mutant(17) ? a <= b : a < b)`.
 import { parseAst } from 'vite';
 
 const SWAPS = {
@@ -119,7 +119,7 @@ function rewrite(code, choices) {
       const place = sorted[next++];
       out += code.slice(at, place.start);
       const inner = render(place.start, place.end);
-      const sides = place.offers.map(({ number, put }) => `globalThis.__mutant === ${number} ? (${put}) : `);
+      const sides = place.offers.map(({ number, put }) => `globalThis.__mutant?.(${number}) ? (${put}) : `);
       out += `(${sides.join('')}${inner})`;
       at = place.end;
     }

@@ -1,4 +1,4 @@
-// Reads a WebAssembly module down to its instructions, and writes it again with one function's body changed. Knows the
+// Reads a WebAssembly module down to its instructions, and writes it again with functions' bodies changed. Knows the
 // instructions that the kernels' compiler emits: MVP, sign extension, bulk memory, threads and SIMD.
 
 /** A cursor over bytes: LEB128 numbers, names, and skips. */
@@ -189,24 +189,25 @@ function body(r, type) {
   return { type, entry, start, end, instructions };
 }
 
-/** The module with bytes [from, to) of one function's body replaced by `put`. */
-export function replaceCode({ bytes, code }, fn, from, to, put) {
-  const grown = put.length - (to - from);
-  const before = bytes.subarray(code.start, fn.entry);
-  const size = unsigned(fn.end - fn.start + grown);
-  const inside = [
-    bytes.subarray(0, code.sizeAt),
-    null,
-    before,
-    size,
-    bytes.subarray(fn.start, from),
-    put,
-    bytes.subarray(to, code.end),
-  ];
-  const length = inside.slice(2).reduce((a, part) => a + part.length, 0);
-  inside[1] = unsigned(length);
-  inside.push(bytes.subarray(code.end));
-  return Buffer.concat(inside.map((part) => (part instanceof Uint8Array ? part : Uint8Array.from(part))));
+/** The module with changes [from, to) → put within functions' bodies, in the order of the bytes and apart from each other. */
+export function editCode({ bytes, code, functions }, edits) {
+  const bodies = [bytes.subarray(code.start, functions[0].entry)];
+  let next = 0;
+  for (const fn of functions) {
+    const inside = [];
+    let at = fn.start;
+    for (; next < edits.length && edits[next].from < fn.end; next++) {
+      const { from, to, put } = edits[next];
+      inside.push(bytes.subarray(at, from), Uint8Array.from(put));
+      at = to;
+    }
+    inside.push(bytes.subarray(at, fn.end));
+    const size = inside.reduce((sum, piece) => sum + piece.length, 0);
+    bodies.push(Uint8Array.from(unsigned(size)), ...inside);
+  }
+  const length = bodies.reduce((sum, piece) => sum + piece.length, 0);
+  const head = [bytes.subarray(0, code.sizeAt), Uint8Array.from(unsigned(length))];
+  return Buffer.concat([...head, ...bodies, bytes.subarray(code.end)]);
 }
 
 /** Indices into `functions` of those that run when the exports of these names do. */

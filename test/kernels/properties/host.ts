@@ -5,24 +5,13 @@ import { attentionReference, weightsReference } from '../../../dist/attention/re
 import { attentionBackwardReference } from '../../../dist/attention/reference-backward.js';
 import { validateAttention } from '../../../dist/attention/validate.js';
 import { attention, attentionBackward, mergeAttention } from '../../../dist/index.js';
-import { budget } from '../../../dist/map/parts.js';
 import { type HostTensor, toFloat64 } from '../../../dist/tensor/host.js';
 import { type RandomCall, randomBool, randomCall, randomTensor, seeded } from '../../attention/calls.js';
 import { plainAttention } from '../../attention/plain.js';
 import { largestError } from '../attention-cases.js';
-import { once, type Step, truths, WEIGHT_BOUND } from './lab.js';
+import { once, type Step, truths, WEIGHT_BOUND, withBudget } from './lab.js';
 
 const GRADIENTS = ['dq', 'dk', 'dv', 'dBias', 'dSinks'] as const;
-
-async function withBudget<T>(bytes: number | undefined, compute: () => Promise<T>): Promise<T> {
-  const whole = budget.bytes;
-  budget.bytes = bytes ?? whole;
-  try {
-    return await compute();
-  } finally {
-    budget.bytes = whole;
-  }
-}
 
 /** `bytes` is the working budget: a small one cuts the call into parts. */
 function hostStep(name: string, make: () => RandomCall, seed: number, bytes?: number): Step {

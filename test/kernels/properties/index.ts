@@ -6,6 +6,7 @@ import { cornerSteps, edgeSteps, randomSteps, widthSteps } from './kernels.js';
 import type { Step } from './lab.js';
 import { cuttingSteps, largeSteps, numberSteps, spoilStep } from './numbers.js';
 import { opsSteps } from './ops.js';
+import { readingSteps } from './readings.js';
 
 export { apartEngine } from './apart.js';
 export { truths } from './lab.js';
@@ -16,6 +17,7 @@ export const PROPERTIES: Record<string, readonly Step[]> = {
   'random calls': randomSteps.flatMap((step, n) => (n % 10 === 0 ? [spoilStep, step] : [step])),
   'the door of engine tensors': opsSteps,
   'few queries over many keys': decodeSteps,
+  'what maps read': readingSteps,
   'large and small scores': largeSteps,
   'NaN, ∞, empty rows, order of keys': numberSteps,
   'lengths around the edges of tiles': edgeSteps,

@@ -3,6 +3,7 @@
 // Steps throw where a property does not hold. They know nothing of the test runner.
 import assert from 'node:assert/strict';
 import type { Engine } from '../../../dist/engine/types.js';
+import { budget } from '../../../dist/map/parts.js';
 import { type Case, largestError, type Results, runKernels, truthOf } from '../attention-cases.js';
 
 export interface Lab {
@@ -38,6 +39,17 @@ export function known(name: string, one: Case): Truth {
   const truth = truths.get(name) ?? truthOf(one);
   truths.set(name, truth);
   return truth;
+}
+
+/** Computes with so many bytes of working budget: few cut a call into parts. */
+export async function withBudget<T>(bytes: number | undefined, compute: () => Promise<T>): Promise<T> {
+  const whole = budget.bytes;
+  budget.bytes = bytes ?? whole;
+  try {
+    return await compute();
+  } finally {
+    budget.bytes = whole;
+  }
 }
 
 /** Every result within twice the plain float32 computation's error plus 1e-6. */
