@@ -103,7 +103,8 @@ async function survey() {
   const stamp = join(folder, 'surveyed.hash');
   if (!existsSync(stamp) || readFileSync(stamp, 'utf8') !== hash) {
     console.error('checking that the program itself passes ...');
-    for (const name of ['truths.bin', 'survey.json', 'surveyed.hash']) rmSync(join(folder, name), { force: true });
+    for (const name of ['truths.bin', 'survey.json', 'surveyed.hash'])
+      rmSync(join(folder, name), { force: true });
     const runner = new Runner();
     const { failure } = await runner.run({ id: 'survey' }, []);
     runner.end();

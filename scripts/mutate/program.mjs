@@ -36,7 +36,9 @@ export async function makeProgram(root, folder) {
   rewriteDispatch(folder);
   await bundleProperties(root, folder);
   hashSources(root, folder);
-  return hashOf(...['kernels.wasm', 'dispatch.json', 'properties.mjs'].map((file) => readFileSync(join(folder, file))));
+  return hashOf(
+    ...['kernels.wasm', 'dispatch.json', 'properties.mjs'].map((file) => readFileSync(join(folder, file))),
+  );
 }
 
 /** A mutant's name has the hash of its file: it stays the same mutant while that file stays the same. */

@@ -1,4 +1,5 @@
 // All properties of attention, those that break soonest first.
+import { boxSteps } from './boxes.js';
 import { decodeSteps } from './decode.js';
 import { headStep, packedDrawStep, pieceSteps } from './gradients.js';
 import { hostDoorSteps, hostSteps } from './host.js';
@@ -6,6 +7,7 @@ import { cornerSteps, edgeSteps, randomSteps, widthSteps } from './kernels.js';
 import type { Step } from './lab.js';
 import { cuttingSteps, largeSteps, numberSteps, spoilStep } from './numbers.js';
 import { opsSteps } from './ops.js';
+import { planSteps } from './plans.js';
 import { readingSteps } from './readings.js';
 
 export { apartEngine } from './apart.js';
@@ -23,6 +25,7 @@ export const PROPERTIES: Record<string, readonly Step[]> = {
   'lengths around the edges of tiles': edgeSteps,
   'widths from 1 to 512': widthSteps,
   'gradients in pieces, packed draws': [...pieceSteps, headStep, packedDrawStep],
+  'host arrays: boxes and plans': [...boxSteps, ...planSteps],
   'host arrays: random calls': hostSteps,
   'host arrays: merging, rows, ranges': hostDoorSteps,
   'parts and threads': cuttingSteps,

@@ -70,7 +70,12 @@ function drawnPictures(n: number, m: number, random: () => number): Picture[] {
 }
 
 /** What the readings of a pair must be. */
-function exactReadings(p: AttentionProblem, { batch: b, head: h }: Pair, offset: number, pictures: Picture[]) {
+function exactReadings(
+  p: AttentionProblem,
+  { batch: b, head: h }: Pair,
+  offset: number,
+  pictures: Picture[],
+) {
   const [n, m] = [p.queryCounts[b], p.packed ? p.keyCounts[b] : p.Lk];
   const w = weightsReference(p, b, h, [0, n], [0, m]);
   const received = new Float64Array(m);
@@ -91,7 +96,15 @@ function exactReadings(p: AttentionProblem, { batch: b, head: h }: Pair, offset:
     if (p.sinks) sinkWeight[i] = Math.exp((p.sinks.data as Float64Array)[h] - logSumExp[at]);
   }
   const drawn = pictures.map((picture, at) => [`picture ${at}`, Float64Array.from(pictureOf(w, m, picture))]);
-  const exact = { weights: w, received, entropy, distance, sinkWeight, diagonal, ...Object.fromEntries(drawn) };
+  const exact = {
+    weights: w,
+    received,
+    entropy,
+    distance,
+    sinkWeight,
+    diagonal,
+    ...Object.fromEntries(drawn),
+  };
   return exact as Record<string, Float64Array>;
 }
 
@@ -145,7 +158,12 @@ function readingStep(name: string, make: () => RandomCall, seed: number, bytes?:
 
 const calls = (count: number, first: number, most: number, bytes?: number): Step[] =>
   Array.from({ length: count }, (_, n) => first + n).map((seed) =>
-    readingStep(`readings of call ${seed}`, () => randomCall(seeded(seed), { most, drop: false }), seed, bytes),
+    readingStep(
+      `readings of call ${seed}`,
+      () => randomCall(seeded(seed), { most, drop: false }),
+      seed,
+      bytes,
+    ),
   );
 
 /** Rows in more than one chunk, and keys in more than one span of sums, 4096. */
