@@ -3,6 +3,7 @@ import { boxSteps } from './boxes.js';
 import { decodeSteps } from './decode.js';
 import { headStep, packedDrawStep, pieceSteps } from './gradients.js';
 import { hostDoorSteps, hostSteps } from './host.js';
+import { issuedSteps } from './issued.js';
 import { cornerSteps, edgeSteps, randomSteps, widthSteps } from './kernels.js';
 import type { Step } from './lab.js';
 import { cuttingSteps, largeSteps, numberSteps, spoilStep } from './numbers.js';
@@ -18,6 +19,7 @@ export const PROPERTIES: Record<string, readonly Step[]> = {
   'every option at once': [spoilStep, ...cornerSteps],
   'random calls': randomSteps.flatMap((step, n) => (n % 10 === 0 ? [spoilStep, step] : [step])),
   'the door of engine tensors': opsSteps,
+  'what kernels are told': issuedSteps,
   'few queries over many keys': decodeSteps,
   'what maps read': readingSteps,
   'large and small scores': largeSteps,

@@ -1,0 +1,470 @@
+// What the ops tell the kernels: how many parts a call is cut into, by shapes alone, how the backward pass is split, and
+// the slots of what a call has and has not. Kernels are listened to here, they do not run.
+import assert from 'node:assert/strict';
+import { validateAttention } from '../../../dist/attention/validate.js';
+import {
+  type AttentionCall,
+  attentionBackward,
+  attentionForward,
+  attentionWeights,
+  type Operand,
+} from '../../../dist/engine/ops/attention.js';
+import { attentionDecode } from '../../../dist/engine/ops/attention-decode.js';
+import {
+  attentionCells,
+  attentionDiagonal,
+  attentionMoments,
+  attentionStatistics,
+} from '../../../dist/engine/ops/attention-readings.js';
+import type { Engine } from '../../../dist/engine/types.js';
+import { unservedReason } from '../../../dist/map/call.js';
+import type { Step } from './lab.js';
+
+interface Command {
+  readonly kernel: string;
+  readonly slots: Record<string, number>;
+  readonly parts: number;
+}
+
+/** The commands that `issue` gives; what it makes is freed. */
+function commandsOf(engine: Engine, issue: () => unknown): Command[] {
+  const commands: Command[] = [];
+  const run = (kernel: string, slots: Record<string, number>, parts: number) =>
+    commands.push({ kernel, slots, parts });
+  Object.defineProperty(engine, 'run', { value: run, configurable: true });
+  try {
+    engine.scope(() => {
+      issue();
+    });
+  } finally {
+    delete (engine as { run?: unknown }).run;
+  }
+  assert.equal(engine.memory.tensors, 0, 'tensors are left in the engine');
+  return commands;
+}
+
+type Shape = readonly [B: number, H: number, Hkv: number, Lq: number, Lk: number, D: number, Dv: number];
+
+/** A call of any lengths on one small tensor: every stride is 0. */
+function bareCall(engine: Engine, [B, H, Hkv, Lq, Lk, D, Dv]: Shape, more: Partial<AttentionCall> = {}) {
+  const small = (): Operand => ({ tensor: engine.zeros([512]), offset: 0, batch: 0, head: 0, row: 0 });
+  const rest = { scale: 1, softcap: 0, causal: false, window: [-1, -1] as const, offset: 0 };
+  const [q, k, v] = [small(), small(), small()];
+  // Keys of their own for each batch entry.
+  for (const x of [k, v]) x.batch = 1;
+  return { q, k, v, B, H, Hkv, Lq, Lk, D, Dv, ...rest, ...more } as AttentionCall;
+}
+
+/** '4 of 8': four parts, eight units in each. */
+const told = ({ parts, slots }: Command) => `${parts} of ${slots.perPart}`;
+
+// A unit is 64 rows of a head; 2^19 multiplications make a part, but there are 8 parts if there are 8 units, and at
+// most 1024.
+const forwards: [Shape, string][] = [
+  [[1, 1, 1, 64, 64, 8, 8], '1 of 1'],
+  [[1, 1, 1, 65, 64, 8, 8], '2 of 1'],
+  [[2, 8, 8, 640, 64, 8, 8], '20 of 8'],
+  [[2, 8, 8, 640, 64, 8, 7], '18 of 9'],
+  [[2, 8, 8, 640, 128, 8, 8], '40 of 4'],
+  [[2, 8, 8, 1, 64, 8, 8], '8 of 2'],
+  [[3, 8, 8, 1, 64, 8, 8], '8 of 3'],
+  [[64, 16, 16, 8, 64, 8, 8], '16 of 64'],
+  [[64, 16, 16, 8, 0, 8, 8], '8 of 128'],
+  [[1, 1025, 1, 64, 512, 8, 8], '513 of 2'],
+  [[1, 2050, 1, 1, 1, 1, 1], '8 of 257'],
+  [[1, 3000, 1, 64, 8192, 1, 1], '1000 of 3'],
+];
+
+const forwardParts: Step = {
+  name: 'parts of a forward pass',
+  run: async ({ engine }) => {
+    for (const [shape, expected] of forwards) {
+      const commands = commandsOf(engine, () => {
+        const call = bareCall(engine, shape);
+        attentionForward(call, call.q);
+      });
+      assert.deepEqual(
+        commands.map((one) => one.kernel),
+        ['attentionForward'],
+      );
+      assert.equal(told(commands[0]), expected, `${shape}`);
+    }
+    for (const shape of [
+      [0, 2, 2, 9, 9, 4, 4],
+      [2, 2, 2, 0, 9, 4, 4],
+      [2, 0, 2, 9, 9, 4, 4],
+    ] as Shape[]) {
+      assert.deepEqual(
+        commandsOf(engine, () => attentionForward(bareCall(engine, shape))),
+        [],
+      );
+    }
+  },
+};
+
+/** Gradients wanted, and the commands: deltas, owners (batches × heads each) in pieces, what is gathered, sinks. */
+const backwards: [Shape, string, string[]][] = [
+  // One block of keys: delta on the spot.
+  [
+    [1, 1, 1, 64, 64, 8, 8],
+    'dq dk dv',
+    ['attentionBackward 1 of 1: 1×1 in 1, 2048 bytes, none kept, own delta'],
+  ],
+  [
+    [1, 1, 1, 64, 64, 8, 8],
+    'dq dk dv merged',
+    ['attentionDelta 1 of 1', 'attentionBackward 1 of 1: 1×1 in 1, 2048 bytes, none kept'],
+  ],
+  [
+    [1, 1, 1, 64, 65, 8, 8],
+    'dq dk dv',
+    [
+      'attentionDelta 1 of 1',
+      'attentionBackward 2 of 1: 1×1 in 2, 2048 bytes, some kept, own delta',
+      'attentionGather 1 of 1',
+    ],
+  ],
+  // Eight pieces at most.
+  [
+    [1, 1, 1, 130, 512, 8, 8],
+    'dq',
+    [
+      'attentionDelta 3 of 1',
+      'attentionBackward 8 of 1: 1×1 in 8, 4160 bytes, some kept, own delta',
+      'attentionGather 3 of 1',
+    ],
+  ],
+  [
+    [1, 1, 1, 130, 513, 8, 8],
+    'dk',
+    ['attentionDelta 3 of 1', 'attentionBackward 5 of 1: 1×1 in 5, 4160 bytes, none kept, own delta'],
+  ],
+  [
+    [1, 1, 1, 130, 1025, 8, 8],
+    'dv',
+    ['attentionDelta 3 of 1', 'attentionBackward 6 of 1: 1×1 in 6, 4160 bytes, none kept, own delta'],
+  ],
+  // Eight owners keep their pieces together.
+  [
+    [1, 7, 7, 130, 1025, 8, 8],
+    'dq dk dv',
+    [
+      'attentionDelta 7 of 3',
+      'attentionBackward 42 of 1: 1×1 in 6, 29120 bytes, some kept, own delta',
+      'attentionGather 7 of 3',
+    ],
+  ],
+  [
+    [1, 8, 8, 130, 1025, 8, 8],
+    'dq dk dv',
+    ['attentionDelta 8 of 3', 'attentionBackward 8 of 1: 1×1 in 1, 0 bytes, some kept, own delta'],
+  ],
+  [
+    [1, 8, 8, 130, 1025, 8, 8],
+    'dk dv',
+    ['attentionDelta 8 of 3', 'attentionBackward 8 of 1: 1×1 in 1, 0 bytes, none kept, own delta'],
+  ],
+  [
+    [1, 8, 8, 130, 512, 8, 8],
+    'dq dk dv',
+    ['attentionDelta 8 of 3', 'attentionBackward 8 of 1: 1×1 in 1, 0 bytes, none kept, own delta'],
+  ],
+  [
+    [2, 12, 4, 130, 100, 8, 8],
+    'dq dk dv',
+    ['attentionDelta 8 of 9', 'attentionBackward 8 of 1: 1×3 in 1, 0 bytes, none kept, own delta'],
+  ],
+  [
+    [1, 1, 1, 32768, 320, 512, 1],
+    'dq',
+    [
+      'attentionDelta 8 of 64',
+      'attentionBackward 5 of 1: 1×1 in 5, 67108864 bytes, some kept, own delta',
+      'attentionGather 128 of 4',
+    ],
+  ],
+  // One more row, and the sums of five pieces would take more than 2^28 bytes.
+  [
+    [1, 1, 1, 32769, 320, 512, 1],
+    'dq',
+    ['attentionDelta 8 of 65', 'attentionBackward 1 of 1: 1×1 in 1, 0 bytes, none kept, own delta'],
+  ],
+  // Small heads share parts.
+  [
+    [64, 32, 32, 3, 70, 2, 2],
+    'dq dk dv',
+    ['attentionDelta 8 of 256', 'attentionBackward 9 of 250: 1×1 in 1, 0 bytes, none kept, own delta'],
+  ],
+  [[1, 1, 1, 64, 64, 8, 8], '', []],
+  [[0, 1, 1, 64, 64, 8, 8], 'dq dk dv dBias', []],
+  [[1, 0, 0, 64, 64, 8, 8], 'dq dk dv dBias', []],
+  // A bias: one part for each of its own heads.
+  [[2, 12, 4, 64, 60, 8, 8], 'dBias 1 1', ['bias 24 of 1: 1×1 in 1, 0 bytes, none kept, own delta']],
+  [[2, 12, 4, 64, 60, 8, 8], 'dBias 0 1', ['bias 12 of 1: 2×1 in 1, 0 bytes, none kept, own delta']],
+  [[2, 12, 4, 64, 60, 8, 8], 'dBias 1 0', ['bias 2 of 1: 1×12 in 1, 0 bytes, none kept, own delta']],
+  [
+    [2, 12, 4, 64, 60, 8, 8],
+    'dBias 0 0 merged',
+    ['attentionDelta 8 of 3', 'bias 1 of 1: 2×12 in 1, 0 bytes, none kept'],
+  ],
+  [[2, 12, 4, 64, 60, 8, 8], 'dSinks', ['attentionSinks 12']],
+];
+
+function backwardOf(engine: Engine, shape: Shape, wants: string[]): string[] {
+  const commands = commandsOf(engine, () => {
+    const call = bareCall(engine, shape);
+    const one = engine.zeros([512]);
+    const at = wants.indexOf('dBias');
+    if (at >= 0) call.bias = { tensor: one, strides: [+wants[at + 1], +wants[at + 2], 0, 0] };
+    if (wants.includes('dSinks')) call.sinks = one;
+    const gradient = (name: string) => (wants.includes(name) ? { ...call.q, tensor: one } : undefined);
+    const { dBias, dSinks } = attentionBackward(
+      call,
+      call.q,
+      call.q,
+      { rowMax: one, rowSum: one },
+      {
+        ...{ dq: gradient('dq'), dk: gradient('dk'), dv: gradient('dv') },
+        ...{ dBias: at >= 0, dSinks: wants.includes('dSinks'), merged: wants.includes('merged') },
+      },
+    );
+    if (at >= 0) assert.deepEqual(dBias!.shape, [512]);
+    if (call.sinks) assert.deepEqual(dSinks!.shape, [call.H]);
+  });
+  return commands.map((one) => {
+    const { kernel, slots } = one;
+    if (kernel === 'attentionDelta' || kernel === 'attentionGather') return `${kernel} ${told(one)}`;
+    if (kernel === 'attentionSinks') return `${kernel} ${one.parts}`;
+    const split = `${slots.batches}×${slots.heads} in ${slots.units}, ${slots.pieceBytes} bytes`;
+    const own = `${slots.partials === 0 ? 'none' : 'some'} kept${slots.ownDelta ? ', own delta' : ''}`;
+    return `${slots.dBias === 0 ? kernel : 'bias'} ${told(one)}: ${split}, ${own}`;
+  });
+}
+
+const backwardParts: Step = {
+  name: 'how a backward pass is split',
+  run: async ({ engine }) => {
+    for (const [shape, wants, expected] of backwards) {
+      assert.deepEqual(backwardOf(engine, shape, wants.split(' ')), expected, `${shape}: ${wants}`);
+    }
+    // Batch entries that share k or v have one owner.
+    for (const name of ['k', 'v'] as const) {
+      const commands = commandsOf(engine, () => {
+        const call = bareCall(engine, [3, 4, 2, 64, 64, 8, 8]);
+        call[name].batch = 0;
+        const one = engine.zeros([512]);
+        const stats = { rowMax: one, rowSum: one };
+        attentionBackward(call, call.q, call.q, stats, { dk: { ...call.k, tensor: one } });
+      });
+      const { batches, heads } = commands[0].slots;
+      assert.deepEqual([batches, heads, commands[0].parts], [3, 2, 2], name);
+    }
+  },
+};
+
+const decodeParts: Step = {
+  name: 'parts of decoding',
+  run: async ({ engine }) => {
+    // Runs of 256 keys; about 2^17 numbers of keys and values a part.
+    for (const [shape, expected] of [
+      [[1, 8, 8, 1, 4096, 64, 64], '32 of 4, 16 runs'],
+      [[1, 8, 8, 1, 4097, 64, 64], '34 of 4, 17 runs'],
+      [[2, 8, 2, 8, 128, 8, 8], '1 of 64, 1 runs'],
+      [[1, 1, 1, 1, 1000, 512, 512], '4 of 1, 4 runs'],
+      [[1, 1, 1, 1, 1000, 200, 57], '4 of 1, 4 runs'],
+      [[1, 1, 1, 1, 1000, 200, 56], '2 of 2, 4 runs'],
+      [[1, 4, 4, 1, 200, 8, 8], '1 of 40, 1 runs'],
+    ] as [Shape, string][]) {
+      const commands = commandsOf(engine, () => {
+        const call = bareCall(engine, shape);
+        attentionDecode(call, call.q);
+      });
+      assert.deepEqual(
+        commands.map((one) => `${one.kernel} ${told(one)}, ${one.slots.runs} runs`),
+        [`attentionDecode ${expected}`],
+        `${shape}`,
+      );
+    }
+  },
+};
+
+const readingParts: Step = {
+  name: 'parts of what maps read',
+  run: async ({ engine }) => {
+    const issued = (Lq: number, Lk: number, D: number) =>
+      commandsOf(engine, () => {
+        const call = bareCall(engine, [1, 1, 1, Lq, Lk, D, 1]);
+        const stats = { rowMax: call.q.tensor, rowSum: call.q.tensor };
+        if (Lq * Lk < 2 ** 20) assert.deepEqual(attentionCells(call, stats).shape, [Lq, Lk]);
+        const [spans, groups] = [Math.ceil(Lk / 4096), Math.ceil(Lq / 8)];
+        assert.deepEqual(attentionMoments(call, stats, 3).shape, [spans, groups, 3, 8]);
+        assert.deepEqual(attentionStatistics(call).shape, [spans, groups, 2, 8]);
+        assert.deepEqual(attentionDiagonal(call, stats, -2).shape, [groups, 8]);
+      }).map(({ kernel, parts, slots }) => `${kernel.slice(9)} ${parts}, ${slots.width}, ${slots.own}`);
+    assert.deepEqual(issued(64, 100, 8), [
+      'Cells 1, 1024, 0',
+      'Moments 1, 4096, 3',
+      'Statistics 1, 4096, 0',
+      'Diagonal 1, 0, -2',
+    ]);
+    assert.deepEqual(issued(65, 4097, 512), [
+      'Cells 34, 256, 0',
+      'Moments 4, 4096, 3',
+      'Statistics 4, 4096, 0',
+      'Diagonal 2, 0, -2',
+    ]);
+    assert.deepEqual(issued(9, 2000, 100)[0], 'Cells 4, 640, 0');
+    assert.deepEqual(issued(128, 4096, 100).slice(0, 2), ['Cells 32, 256, 0', 'Moments 2, 4096, 3']);
+    const none = commandsOf(engine, () => {
+      const call = bareCall(engine, [1, 1, 1, 0, 9, 4, 4]);
+      attentionCells(call, { rowMax: call.q.tensor, rowSum: call.q.tensor });
+      attentionWeights(
+        bareCall(engine, [1, 1, 1, 9, 9, 4, 4]),
+        { rowMax: call.q.tensor, rowSum: call.q.tensor },
+        0,
+        0,
+        [3, 3],
+        [0, 9],
+      );
+    });
+    assert.deepEqual(none, []);
+    for (const [from, to, parts] of [
+      [0, 64, 1],
+      [0, 65, 2],
+      [60, 130, 2],
+      [100, 300, 4],
+    ]) {
+      const [one] = commandsOf(engine, () => {
+        const call = bareCall(engine, [2, 2, 1, 300, 90, 4, 4]);
+        const stats = { rowMax: call.q.tensor, rowSum: call.q.tensor };
+        attentionWeights(call, stats, 1, 1, [from, to], [5, 80]);
+      });
+      const { batch, head, from: first, to: last, first: low, last: high } = one.slots;
+      assert.deepEqual([one.parts, batch, head, first, last, low, high], [parts, 1, 1, from, to, 5, 80]);
+    }
+  },
+};
+
+/** Slots without addresses. */
+const ADDRESSES = /^(q|k|v|output|rowMax|rowSum|logSumExp)$/;
+const plainSlots = ({ slots }: Command) =>
+  Object.fromEntries(Object.entries(slots).filter(([name]) => !ADDRESSES.test(name)));
+
+const absent: Step = {
+  name: 'slots of what a call has not are 0',
+  run: async ({ engine }) => {
+    const [one] = commandsOf(engine, () => {
+      const call = bareCall(engine, [2, 4, 2, 9, 7, 8, 5]);
+      attentionForward(call, call.q);
+    });
+    const some = {
+      B: 2,
+      H: 4,
+      Hkv: 2,
+      Lq: 9,
+      Lk: 7,
+      D: 8,
+      Dv: 5,
+      scale: 1,
+      kBatch: 4,
+      vBatch: 4,
+      dropScale: 1,
+      perPart: 1,
+    };
+    const expected = Object.fromEntries(Object.keys(plainSlots(one)).map((name) => [name, 0]));
+    assert.deepEqual(plainSlots(one), { ...expected, ...some, windowLeft: -1, windowRight: -1 });
+  },
+};
+
+const present: Step = {
+  name: 'slots of what a call has: bytes, words of the seed, bounds',
+  run: async ({ engine }) => {
+    const slotsOf = (more: (engine: Engine) => Partial<AttentionCall>) => {
+      let base = 0;
+      const [{ slots }] = commandsOf(engine, () => {
+        const call = { ...bareCall(engine, [2, 4, 2, 9, 7, 8, 5]), ...more(engine) };
+        base = call.q.tensor.pointer;
+        attentionForward(call, { ...call.q, offset: 3, batch: 5, head: 6, row: 7 });
+      });
+      return { slots, base };
+    };
+    const cells = (own: Engine) => ({ tensor: own.zeros([512]), strides: [4, 3, 2, 1] as const });
+    const all = slotsOf((own) => {
+      const tensor = own.zeros([512]);
+      return {
+        q: { tensor, offset: 9, batch: 11, head: 12, row: 13 },
+        k: { tensor, offset: 10, batch: 14, head: 15, row: 16 },
+        v: { tensor, offset: 11, batch: 17, head: 18, row: 19 },
+        bias: { ...cells(own), tensor, offset: 5 },
+        mask: { ...cells(own), tensor, offset: 5 },
+        alibi: { tensor, batch: 3, head: 1 },
+        window: [2 ** 30 + 5, 2 ** 30] as const,
+        causal: true,
+        offset: 2 ** 30,
+        dropout: { rate: 0.25, seed: 2 ** 40 + 2 ** 31 + 9, keyOffset: 6, origin: [1, 2, 3] as const },
+      };
+    });
+    const { slots, base } = all;
+    const wanted = {
+      ...{ q: base + 36, qBatch: 44, qHead: 48, qRow: 52, k: base + 40, kBatch: 56, kHead: 60, kRow: 64 },
+      ...{ v: base + 44, vBatch: 68, vHead: 72, vRow: 76 },
+      ...{ output: base + 12, outputBatch: 20, outputHead: 24, outputRow: 28 },
+      ...{ bias: base + 20, biasBatch: 16, biasHead: 12, biasRow: 8, biasKey: 4 },
+      ...{ mask: base + 5, maskBatch: 4, maskHead: 3, maskRow: 2, maskKey: 1 },
+      ...{ alibi: base, alibiBatch: 12, alibiHead: 4, windowLeft: 2 ** 30, windowRight: 2 ** 30 },
+      ...{ causal: 1, offset: 2 ** 29, offsets: 0, lowerRight: 0 },
+      ...{ dropMode: 1, dropThreshold: 2 ** 22, dropScale: 4 / 3, seedHigh: 2 ** 8, keyOffset: 6 },
+      ...{ seedLow: 2 ** 31 + 9, batchOrigin: 1, headOrigin: 2, queryOrigin: 3, keep: 0, keepBatch: 0 },
+    };
+    for (const [name, value] of Object.entries(wanted)) assert.equal(slots[name], value, name);
+    const kept = slotsOf((own) => ({
+      offset: -(2 ** 30),
+      dropout: { rate: 0, keep: { ...cells(own), offset: 2 } },
+    })).slots;
+    const { dropMode, dropScale, keepBatch, keepHead, keepRow, keepKey, offset } = kept;
+    assert.deepEqual([dropMode, dropScale, keepBatch, keepHead, keepRow, keepKey], [2, 1, 4, 3, 2, 1]);
+    assert.equal(offset, -(2 ** 29));
+    const none = slotsOf(() => ({
+      offset: 'lower-right',
+      window: [0, 3],
+      dropout: { rate: 0, seed: 77 },
+    })).slots;
+    const { lowerRight, windowLeft, windowRight, seedLow } = none;
+    assert.deepEqual([lowerRight, windowLeft, windowRight, none.dropMode, seedLow], [1, 0, 3, 0, 0]);
+    assert.deepEqual([none.dropThreshold, none.dropScale, none.offset], [0, 1, 0]);
+    const words = slotsOf(() => ({ dropout: { rate: 0.5, seed: [-1, 5] } })).slots;
+    assert.deepEqual([words.seedLow, words.seedHigh, words.dropThreshold], [2 ** 32 - 1, 5, 2 ** 23]);
+  },
+};
+
+const served: Step = {
+  name: 'far diagonals are refused where distances count',
+  run: async () => {
+    const floats = (...shape: number[]) => ({
+      data: new Float32Array(shape.reduce((a, n) => a * n, 1)),
+      shape,
+    });
+    const refused = (Lq: number, Lk: number, offset: number, more: object) => {
+      const [q, k] = [floats(2, Lq, 4), floats(2, Lk, 4)];
+      return unservedReason(validateAttention(q, k, k, { causal: { offset }, ...more }));
+    };
+    const edge = 2 ** 29;
+    for (const [Lq, Lk] of [
+      [3, 9],
+      [9, 3],
+    ]) {
+      for (const more of [{ window: [0, -1] }, { window: [-1, 0] }, { alibi: floats(2) }]) {
+        for (const sign of [1, -1]) {
+          assert.equal(refused(Lq, Lk, sign * (edge - 10), more), undefined);
+          const reason = refused(Lq, Lk, sign * (edge - 9), more);
+          assert.match(reason!, 'alibi' in more ? /together with alibi/ : /together with window/);
+        }
+      }
+      assert.equal(refused(Lq, Lk, edge + 9, {}), undefined);
+    }
+  },
+};
+
+export const issuedSteps: Step[] = [
+  ...[forwardParts, backwardParts, decodeParts, readingParts, absent, present, served],
+];
