@@ -10,6 +10,7 @@ import { cuttingSteps, largeSteps, numberSteps, spoilStep } from './numbers.js';
 import { opsSteps } from './ops.js';
 import { planSteps } from './plans.js';
 import { readingSteps } from './readings.js';
+import { slotSteps } from './slots.js';
 
 export { apartEngine } from './apart.js';
 export { truths } from './lab.js';
@@ -19,7 +20,7 @@ export const PROPERTIES: Record<string, readonly Step[]> = {
   'every option at once': [spoilStep, ...cornerSteps],
   'random calls': randomSteps.flatMap((step, n) => (n % 10 === 0 ? [spoilStep, step] : [step])),
   'the door of engine tensors': opsSteps,
-  'what kernels are told': issuedSteps,
+  'what kernels are told': [...issuedSteps, ...slotSteps],
   'few queries over many keys': decodeSteps,
   'what maps read': readingSteps,
   'large and small scores': largeSteps,

@@ -1,7 +1,6 @@
-// What the ops tell the kernels: how many parts a call is cut into, by shapes alone, how the backward pass is split, and
-// the slots of what a call has and has not. Kernels are listened to here, they do not run.
+// What the ops tell the kernels: how many parts a call is cut into and how the backward pass is split, by shapes alone.
+// Kernels do not run here: the engine is listened to.
 import assert from 'node:assert/strict';
-import { validateAttention } from '../../../dist/attention/validate.js';
 import {
   type AttentionCall,
   attentionBackward,
@@ -17,17 +16,16 @@ import {
   attentionStatistics,
 } from '../../../dist/engine/ops/attention-readings.js';
 import type { Engine } from '../../../dist/engine/types.js';
-import { unservedReason } from '../../../dist/map/call.js';
 import type { Step } from './lab.js';
 
-interface Command {
+export interface Command {
   readonly kernel: string;
   readonly slots: Record<string, number>;
   readonly parts: number;
 }
 
 /** The commands that `issue` gives; what it makes is freed. */
-function commandsOf(engine: Engine, issue: () => unknown): Command[] {
+export function commandsOf(engine: Engine, issue: () => unknown): Command[] {
   const commands: Command[] = [];
   const run = (kernel: string, slots: Record<string, number>, parts: number) =>
     commands.push({ kernel, slots, parts });
@@ -43,10 +41,22 @@ function commandsOf(engine: Engine, issue: () => unknown): Command[] {
   return commands;
 }
 
-type Shape = readonly [B: number, H: number, Hkv: number, Lq: number, Lk: number, D: number, Dv: number];
+export type Shape = readonly [
+  B: number,
+  H: number,
+  Hkv: number,
+  Lq: number,
+  Lk: number,
+  D: number,
+  Dv: number,
+];
 
 /** A call of any lengths on one small tensor: every stride is 0. */
-function bareCall(engine: Engine, [B, H, Hkv, Lq, Lk, D, Dv]: Shape, more: Partial<AttentionCall> = {}) {
+export function bareCall(
+  engine: Engine,
+  [B, H, Hkv, Lq, Lk, D, Dv]: Shape,
+  more: Partial<AttentionCall> = {},
+) {
   const small = (): Operand => ({ tensor: engine.zeros([512]), offset: 0, batch: 0, head: 0, row: 0 });
   const rest = { scale: 1, softcap: 0, causal: false, window: [-1, -1] as const, offset: 0 };
   const [q, k, v] = [small(), small(), small()];
@@ -345,126 +355,4 @@ const readingParts: Step = {
   },
 };
 
-/** Slots without addresses. */
-const ADDRESSES = /^(q|k|v|output|rowMax|rowSum|logSumExp)$/;
-const plainSlots = ({ slots }: Command) =>
-  Object.fromEntries(Object.entries(slots).filter(([name]) => !ADDRESSES.test(name)));
-
-const absent: Step = {
-  name: 'slots of what a call has not are 0',
-  run: async ({ engine }) => {
-    const [one] = commandsOf(engine, () => {
-      const call = bareCall(engine, [2, 4, 2, 9, 7, 8, 5]);
-      attentionForward(call, call.q);
-    });
-    const some = {
-      B: 2,
-      H: 4,
-      Hkv: 2,
-      Lq: 9,
-      Lk: 7,
-      D: 8,
-      Dv: 5,
-      scale: 1,
-      kBatch: 4,
-      vBatch: 4,
-      dropScale: 1,
-      perPart: 1,
-    };
-    const expected = Object.fromEntries(Object.keys(plainSlots(one)).map((name) => [name, 0]));
-    assert.deepEqual(plainSlots(one), { ...expected, ...some, windowLeft: -1, windowRight: -1 });
-  },
-};
-
-const present: Step = {
-  name: 'slots of what a call has: bytes, words of the seed, bounds',
-  run: async ({ engine }) => {
-    const slotsOf = (more: (engine: Engine) => Partial<AttentionCall>) => {
-      let base = 0;
-      const [{ slots }] = commandsOf(engine, () => {
-        const call = { ...bareCall(engine, [2, 4, 2, 9, 7, 8, 5]), ...more(engine) };
-        base = call.q.tensor.pointer;
-        attentionForward(call, { ...call.q, offset: 3, batch: 5, head: 6, row: 7 });
-      });
-      return { slots, base };
-    };
-    const cells = (own: Engine) => ({ tensor: own.zeros([512]), strides: [4, 3, 2, 1] as const });
-    const all = slotsOf((own) => {
-      const tensor = own.zeros([512]);
-      return {
-        q: { tensor, offset: 9, batch: 11, head: 12, row: 13 },
-        k: { tensor, offset: 10, batch: 14, head: 15, row: 16 },
-        v: { tensor, offset: 11, batch: 17, head: 18, row: 19 },
-        bias: { ...cells(own), tensor, offset: 5 },
-        mask: { ...cells(own), tensor, offset: 5 },
-        alibi: { tensor, batch: 3, head: 1 },
-        window: [2 ** 30 + 5, 2 ** 30] as const,
-        causal: true,
-        offset: 2 ** 30,
-        dropout: { rate: 0.25, seed: 2 ** 40 + 2 ** 31 + 9, keyOffset: 6, origin: [1, 2, 3] as const },
-      };
-    });
-    const { slots, base } = all;
-    const wanted = {
-      ...{ q: base + 36, qBatch: 44, qHead: 48, qRow: 52, k: base + 40, kBatch: 56, kHead: 60, kRow: 64 },
-      ...{ v: base + 44, vBatch: 68, vHead: 72, vRow: 76 },
-      ...{ output: base + 12, outputBatch: 20, outputHead: 24, outputRow: 28 },
-      ...{ bias: base + 20, biasBatch: 16, biasHead: 12, biasRow: 8, biasKey: 4 },
-      ...{ mask: base + 5, maskBatch: 4, maskHead: 3, maskRow: 2, maskKey: 1 },
-      ...{ alibi: base, alibiBatch: 12, alibiHead: 4, windowLeft: 2 ** 30, windowRight: 2 ** 30 },
-      ...{ causal: 1, offset: 2 ** 29, offsets: 0, lowerRight: 0 },
-      ...{ dropMode: 1, dropThreshold: 2 ** 22, dropScale: 4 / 3, seedHigh: 2 ** 8, keyOffset: 6 },
-      ...{ seedLow: 2 ** 31 + 9, batchOrigin: 1, headOrigin: 2, queryOrigin: 3, keep: 0, keepBatch: 0 },
-    };
-    for (const [name, value] of Object.entries(wanted)) assert.equal(slots[name], value, name);
-    const kept = slotsOf((own) => ({
-      offset: -(2 ** 30),
-      dropout: { rate: 0, keep: { ...cells(own), offset: 2 } },
-    })).slots;
-    const { dropMode, dropScale, keepBatch, keepHead, keepRow, keepKey, offset } = kept;
-    assert.deepEqual([dropMode, dropScale, keepBatch, keepHead, keepRow, keepKey], [2, 1, 4, 3, 2, 1]);
-    assert.equal(offset, -(2 ** 29));
-    const none = slotsOf(() => ({
-      offset: 'lower-right',
-      window: [0, 3],
-      dropout: { rate: 0, seed: 77 },
-    })).slots;
-    const { lowerRight, windowLeft, windowRight, seedLow } = none;
-    assert.deepEqual([lowerRight, windowLeft, windowRight, none.dropMode, seedLow], [1, 0, 3, 0, 0]);
-    assert.deepEqual([none.dropThreshold, none.dropScale, none.offset], [0, 1, 0]);
-    const words = slotsOf(() => ({ dropout: { rate: 0.5, seed: [-1, 5] } })).slots;
-    assert.deepEqual([words.seedLow, words.seedHigh, words.dropThreshold], [2 ** 32 - 1, 5, 2 ** 23]);
-  },
-};
-
-const served: Step = {
-  name: 'far diagonals are refused where distances count',
-  run: async () => {
-    const floats = (...shape: number[]) => ({
-      data: new Float32Array(shape.reduce((a, n) => a * n, 1)),
-      shape,
-    });
-    const refused = (Lq: number, Lk: number, offset: number, more: object) => {
-      const [q, k] = [floats(2, Lq, 4), floats(2, Lk, 4)];
-      return unservedReason(validateAttention(q, k, k, { causal: { offset }, ...more }));
-    };
-    const edge = 2 ** 29;
-    for (const [Lq, Lk] of [
-      [3, 9],
-      [9, 3],
-    ]) {
-      for (const more of [{ window: [0, -1] }, { window: [-1, 0] }, { alibi: floats(2) }]) {
-        for (const sign of [1, -1]) {
-          assert.equal(refused(Lq, Lk, sign * (edge - 10), more), undefined);
-          const reason = refused(Lq, Lk, sign * (edge - 9), more);
-          assert.match(reason!, 'alibi' in more ? /together with alibi/ : /together with window/);
-        }
-      }
-      assert.equal(refused(Lq, Lk, edge + 9, {}), undefined);
-    }
-  },
-};
-
-export const issuedSteps: Step[] = [
-  ...[forwardParts, backwardParts, decodeParts, readingParts, absent, present, served],
-];
+export const issuedSteps: Step[] = [forwardParts, backwardParts, decodeParts, readingParts];

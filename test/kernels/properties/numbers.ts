@@ -144,6 +144,10 @@ const forbiddenSteps: Step[] = [
 );
 
 const biasSteps: Step[] = [
+  // All keys of a block of rows at once, in one register tile and in more.
+  [13, 5],
+  [13, 20],
+  [70, 31],
   [13, 61],
   [13, 131],
 ].map(([Lq, Lk]) => ({
@@ -151,21 +155,44 @@ const biasSteps: Step[] = [
   ...cleanAndPoisoned((poison) => infiniteBias(poison, Lq, Lk), `infinite bias ${Lq} ${Lk}`),
 }));
 
-const reaching: Step = {
-  name: 'a NaN row of v reaches the rows that may attend to it, and no other',
+/** Many keys, and few, which are weighed before they meet the values. */
+const reachingSteps: Step[] = [
+  [75, 42],
+  [27, 11],
+].map(([N, at]) => ({
+  name: `a NaN row of v reaches the rows that may attend to it, and no other: ${at} of ${N}`,
   run: async ({ engine }) => {
-    const one = changed([1, 75, 75, 8, 16], { causal: true }, 9, ({ problem }) => {
-      numbersOf(problem.v).fill(Number.NaN, 42 * 16, 43 * 16);
+    const one = changed([1, N, N, 8, 16], { causal: true }, 9, ({ problem }) => {
+      numbersOf(problem.v).fill(Number.NaN, at * 16, (at + 1) * 16);
     });
     const { output, dq, dk, dv } = await runKernels(engine, one);
-    for (let i = 0; i < 75; i++) {
-      assert.equal(Number.isNaN(output[i * 16]), i >= 42, `output row ${i}`);
-      assert.equal(Number.isNaN(dq[i * 8]), i >= 42, `dq row ${i}`);
+    for (let i = 0; i < N; i++) {
+      assert.equal(Number.isNaN(output[i * 16]), i >= at, `output row ${i}`);
+      assert.equal(Number.isNaN(dq[i * 8]), i >= at, `dq row ${i}`);
     }
     assert.ok(dk.every(Number.isNaN));
     assert.ok(!dv.some(Number.isNaN));
   },
-};
+}));
+
+/** Few keys, masked ones among them: what a masked key holds leaves no trace, in whatever row or column it is. */
+const fewSteps: Step[] = [3, 8, 12, 17, 32].map((Lk) => ({
+  name: `NaN and ∞ in masked keys leave no trace, ${Lk} keys`,
+  ...cleanAndPoisoned((poison) => {
+    const random = generator(Lk);
+    const data = Uint8Array.from({ length: Lk }, (_, j) => +(j % 3 !== 1));
+    const mask = { data, shape: [Lk], dtype: 'bool' as const };
+    return changed([2, 21, Lk, 8, 12], { mask }, Lk, ({ problem }) => {
+      if (!poison) return;
+      for (let row = 0; row < 2 * Lk; row++) {
+        if (data[row % Lk] === 1) continue;
+        const bad = BAD[Math.floor(random() * 3)];
+        numbersOf(problem.k).fill(bad, row * 8, row * 8 + 8);
+        numbersOf(problem.v).fill(bad, row * 12, row * 12 + 12);
+      }
+    });
+  }, `masked ${Lk}`),
+}));
 
 /** Non-finite exactly where the reference is. */
 function finiteStep(name: string, build: () => Case, names: string[]): Step {
@@ -338,7 +365,8 @@ const threads: Step = {
 export const numberSteps: Step[] = [
   ...forbiddenSteps,
   ...biasSteps,
-  reaching,
+  ...reachingSteps,
+  ...fewSteps,
   ...allowedSteps,
   ...emptySteps,
   infiniteSinks,
