@@ -50,7 +50,8 @@ export function scriptMutants(code, firstNumber) {
     } else if (node.type === 'Literal' && typeof node.value === 'number') {
       const key = parent.type === 'Property' && parent.key === node && !parent.computed;
       const less = node.value === 0 ? 1 : node.value - 1;
-      if (!key) offer(node, 'constant', `${node.raw} → ${less}`, String(less), depth);
+      // Of a large number, one less is the same number.
+      if (!key && less !== node.value) offer(node, 'constant', `${node.raw} → ${less}`, String(less), depth);
     } else if (node.type === 'UnaryExpression' && (node.operator === '!' || node.operator === '-')) {
       const negated = node.argument.type === 'Literal';
       if (!negated)

@@ -2,9 +2,9 @@
 // calls the kernels do not serve.
 import assert from 'node:assert/strict';
 import { validateAttention } from '../../../dist/attention/validate.js';
-import { type AttentionCall, attentionForward } from '../../../dist/engine/ops/attention.js';
+import { type AttentionCall, attentionForward, outputShape } from '../../../dist/engine/ops/attention.js';
 import type { Engine } from '../../../dist/engine/types.js';
-import { unservedReason } from '../../../dist/map/call.js';
+import { KeyHolder, rowBox, statisticBox, unservedReason, uploadStatistics } from '../../../dist/map/call.js';
 import { bareCall, type Command, commandsOf } from './issued.js';
 import type { Step } from './lab.js';
 
@@ -35,6 +35,9 @@ const absent: Step = {
       perPart: 1,
     };
     const expected = Object.fromEntries(Object.keys(plainSlots(one)).map((name) => [name, 0]));
+    const noRows = bareCall(engine, [2, 4, 2, 9, 7, 8, 5], { packed: {} as never });
+    assert.deepEqual(outputShape(noRows), [0, 4, 5]);
+    for (const { tensor } of [noRows.q, noRows.k, noRows.v]) tensor.dispose();
     assert.deepEqual(plainSlots(one), { ...expected, ...some, windowLeft: -1, windowRight: -1 });
   },
 };
@@ -100,13 +103,76 @@ const present: Step = {
   },
 };
 
+const floats = (...shape: number[]) => ({
+  data: Float32Array.from({ length: shape.reduce((a, n) => a * n, 1) }, (_, n) => n),
+  shape,
+});
+
+/** Sequences of 3, 70 and 5 rows, and 9, 4 and 6 keys. */
+const packed = () =>
+  validateAttention(floats(78, 4, 8), floats(19, 2, 8), floats(19, 2, 5), {
+    cuSeqlens: { q: Int32Array.of(0, 3, 73, 78), k: Int32Array.of(0, 9, 13, 19) },
+  });
+
+const pieces: Step = {
+  name: 'pieces of a call: where their rows and statistics lie, and whether keys stay',
+  run: async ({ engine }) => {
+    const p = packed();
+    const middle = { batches: [1, 2], heads: [0, 4], keyHeads: [0, 2] } as const;
+    assert.deepEqual(statisticBox(p, middle), {
+      starts: [12],
+      dimensions: [
+        [70, 4],
+        [4, 1],
+      ],
+    });
+    assert.deepEqual(rowBox(p, p.k, [1, 3], [0, 2]), {
+      starts: [144],
+      dimensions: [
+        [10, 16],
+        [2, 8],
+        [8, 1],
+      ],
+    });
+    assert.deepEqual(rowBox(p, p.k, [1, 3], [1, 2]).starts, [152]);
+    const one = validateAttention(floats(2, 2, 9, 4), floats(2, 2, 90, 4), floats(2, 2, 90, 4), {});
+    const holder = new KeyHolder(engine, one);
+    const piece = { batches: [0, 1], heads: [0, 1], keyHeads: [0, 1], rows: [0, 9], keys: [0, 64] } as const;
+    const first = holder.of(piece);
+    assert.equal(holder.of({ ...piece, rows: [3, 5], heads: [1, 2] }), first, 'the same keys');
+    let last = first;
+    for (const other of [
+      { ...piece, keys: [32, 64] },
+      { ...piece, keys: [32, 90] },
+      { ...piece, batches: [0, 2], keys: [32, 90] },
+      { ...piece, batches: [1, 2], keys: [32, 90] },
+      { ...piece, batches: [1, 2], keys: [32, 90], keyHeads: [0, 2] },
+      { ...piece, batches: [1, 2], keys: [32, 90], keyHeads: [1, 2] },
+    ] as const) {
+      const now = holder.of(other);
+      assert.notEqual(now, last, `keys ${other.keys}, entries ${other.batches}, heads ${other.keyHeads}`);
+      last = now;
+    }
+    holder.dispose();
+    const weigher = new KeyHolder(engine, one, false);
+    const { k, v } = weigher.of(piece);
+    assert.equal(v, k);
+    weigher.dispose();
+    const long = validateAttention(floats(3000, 1), floats(2, 1), floats(2, 1), {});
+    const numbers = Float64Array.from({ length: 3000 }, (_, n) => n / 3);
+    const whole = { batches: [0, 1], heads: [0, 1], keyHeads: [0, 1], rows: [0, 3000] } as const;
+    const { rowMax, rowSum } = uploadStatistics(engine, long, { rowMax: numbers, rowSum: numbers }, whole);
+    for (const tensor of [rowMax, rowSum]) {
+      assert.deepEqual(await tensor.read(), Float32Array.from(numbers));
+      tensor.dispose();
+    }
+    assert.equal(engine.memory.tensors, 0, 'tensors are left in the engine');
+  },
+};
+
 const served: Step = {
   name: 'far diagonals are refused where distances count',
   run: async () => {
-    const floats = (...shape: number[]) => ({
-      data: new Float32Array(shape.reduce((a, n) => a * n, 1)),
-      shape,
-    });
     const refused = (Lq: number, Lk: number, offset: number, more: object) => {
       const [q, k] = [floats(2, Lq, 4), floats(2, Lk, 4)];
       return unservedReason(validateAttention(q, k, k, { causal: { offset }, ...more }));
@@ -128,4 +194,4 @@ const served: Step = {
   },
 };
 
-export const slotSteps: Step[] = [absent, present, served];
+export const slotSteps: Step[] = [absent, present, pieces, served];
