@@ -6,8 +6,8 @@ import { type Subject, sketch } from './sketch.js';
 
 /** Pixels of its longer side at most. */
 const PIXELS = 160;
-/** Milliseconds after which it is sharp enough. */
-const ENOUGH = 500;
+/** Milliseconds that it is sharpened. */
+const ENOUGH = 300;
 
 export class Overview {
   private name = '';
@@ -27,7 +27,7 @@ export class Overview {
     this.name = name;
     this.running = new AbortController();
     // Without a picture there is no minimap, and the tiles tell what went wrong.
-    this.make(map, subject, name, this.running.signal).catch(() => {});
+    this.make(map, subject, name, this.running).catch(() => {});
   }
 
   stop(): void {
@@ -37,22 +37,28 @@ export class Overview {
     this.name = '';
   }
 
-  private async make(map: AttentionMap, subject: Subject, name: string, signal: AbortSignal): Promise<void> {
+  private async make(
+    map: AttentionMap,
+    subject: Subject,
+    name: string,
+    stop: AbortController,
+  ): Promise<void> {
+    const { signal } = stop;
     const [queries, keys] = map.shape.slice(2);
     const [rows, columns] = [Math.min(PIXELS, queries), Math.min(PIXELS, keys)];
     const region = { queries: [0, queries], keys: [0, keys], rows, columns } as const;
-    const start = performance.now();
     for await (const { data, shape, fraction } of sketch(map, subject, region, signal)) {
       if (signal.aborted) return;
       const numbers = data as Float32Array<ArrayBuffer>;
       const [height, width] = shape;
+      // What comes much later would take the engine from what is looked at.
+      if (!this.tile) setTimeout(() => stop.abort(), ENOUGH);
       this.tile = {
         ...{ subject: name, key: 'overview', i: 0, j: 0, levels: { queries: 99, keys: 99 } },
         ...{ queries: region.queries, keys: region.keys, rows: height, columns: width },
         ...{ data: numbers, spread: Spread.of(numbers), fraction, spent: 0, bytes: 0 },
       };
       this.changed();
-      if (performance.now() - start > ENOUGH) return;
     }
   }
 }
