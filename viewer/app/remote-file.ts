@@ -1,6 +1,9 @@
 // A file on the page's host, read in parts where the host gives parts.
 import { FileFormatError, type RandomAccess } from 'fovea';
 
+/** Files up to this size come at once: a request for each tensor would take longer. */
+const WHOLE = 2 ** 24;
+
 /** Opens an address, relative to the page. Rejects with FileFormatError for what the host does not give. */
 export async function openAddress(address: string): Promise<RandomAccess | Blob> {
   const ask = async (from: number, to: number) => {
@@ -14,6 +17,7 @@ export async function openAddress(address: string): Promise<RandomAccess | Blob>
   const first = await ask(0, 7);
   const size = Number(/\/(\d+)$/.exec(first.headers.get('Content-Range') ?? '')?.[1]);
   if (first.status !== 206 || !Number.isSafeInteger(size)) return first.blob();
+  if (size <= WHOLE) return (await ask(0, size - 1)).blob();
   return {
     size,
     read: async (offset, length) =>

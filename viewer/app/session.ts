@@ -1,5 +1,5 @@
 // The traces the page has open, and where they come from. Old ones are disposed once nothing shows them.
-import { type ByteSource, FileFormatError, openTrace, type Trace } from 'fovea';
+import { type ByteSource, defaultEngine, FileFormatError, openTrace, type Trace } from 'fovea';
 import { GRACE, Live, type LiveResult } from './live.js';
 import { openAddress } from './remote-file.js';
 import { FILE, LIVE } from './state.js';
@@ -28,6 +28,8 @@ export class Session {
 
   constructor(changed: () => void) {
     this.config = readConfig();
+    // It starts while the page does; whoever needs it meets its error.
+    defaultEngine().catch(() => {});
     this.live = new Live(async () => (await this.config).model, changed);
   }
 

@@ -101,8 +101,9 @@ export class ViewOverview extends LitElement {
 
   /** Pictures first, all of them; then numbers. */
   private async read(trace: Trace, signal: AbortSignal): Promise<void> {
-    performance.mark('overview-begin');
     const small = trace.entries.every(isWhole);
+    if (small) await Promise.all(trace.entries.map((entry) => entry.map({ signal })));
+    performance.mark('overview-begin');
     const heads = new Map<string, HeadView[]>();
     const draw = async (entry: TraceEntry) => {
       heads.set(entry.name, await picturesOf(entry, signal));
