@@ -150,7 +150,7 @@ describe.skipIf(!chromiumPath)('the page', () => {
     expect(await tab('Overview').getAttribute('aria-selected')).toBe('true');
   });
 
-  test('a trace of the host is opened in parts, its view in the address restored', async () => {
+  test('a trace of the host is opened, its view in the address restored', async () => {
     await visit('#trace=./korean.safetensors&view=words&at=layers.0.attention&head=1&word=q2&look=shading');
     await page.locator('fovea-words button').first().waitFor();
     expect(await page.locator('fovea-words button').allInnerTexts()).toHaveLength(8);
