@@ -5,6 +5,7 @@ import { readdir, stat } from 'node:fs/promises';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { extname, join } from 'node:path';
+import { pipeline } from 'node:stream/promises';
 import { EngineError, OptionError } from '../tensor/errors.js';
 
 /** A file's path, or its bytes. */
@@ -68,7 +69,9 @@ export async function servePage(files: ServedFiles, port = 0): Promise<PageServe
     answer(files, hosts, request, response).catch(() => response.destroy());
   });
   const own = await listen(server, port);
-  hosts = new Set([`127.0.0.1:${own}`, `localhost:${own}`]);
+  // A browser leaves out the port that is usual.
+  const end = own === 80 ? '' : `:${own}`;
+  hosts = new Set([`127.0.0.1${end}`, `localhost${end}`]);
   return {
     url: `http://127.0.0.1:${own}/`,
     close: () =>
@@ -121,9 +124,8 @@ async function answer(
   });
   if (request.method === 'HEAD' || size === 0) return void response.end();
   if (typeof file !== 'string') return void response.end(file.subarray(from, to + 1));
-  createReadStream(file, { start: from, end: to })
-    .on('error', () => response.destroy())
-    .pipe(response);
+  // A page that gives up a request must not leave the file open.
+  await pipeline(createReadStream(file, { start: from, end: to }), response);
 }
 
 async function sizeOf(file: Served): Promise<number | undefined> {

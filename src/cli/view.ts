@@ -1,9 +1,10 @@
 // fovea view: the page on this machine, with a trace or a text in it, until Ctrl-C.
 import { spawn } from 'node:child_process';
 import { stat } from 'node:fs/promises';
-import { basename } from 'node:path';
+import { basename, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { openTrace } from '../map/trace.js';
+import { CONFIG_FILE, TOKENIZER_FILE, WEIGHTS_FILE } from '../models/files.js';
 import { FileFormatError } from '../tensor/errors.js';
 import { findModel } from './input.js';
 import { print, tell, UsageError } from './output.js';
@@ -25,49 +26,55 @@ const PAGE = fileURLToPath(new URL('../viewer/', import.meta.url));
 export async function runView(trace: string | undefined, options: ViewVerbOptions): Promise<void> {
   if (trace !== undefined && options.text !== undefined)
     throw new UsageError('view: expected a trace or --text, got both');
-  const files = await pageFiles(options.model, await whatToShow(trace, options));
-  const interrupted = interruption();
+  const files = await pageFiles(options.model);
+  // Before a text is read, which may take minutes: a port that is in use is told at once.
   const server = await servePage(files, options.port ?? 0);
-  await announce(server, options);
-  await interrupted;
-  await server.close();
+  try {
+    const [config, shown] = await whatToShow(trace, options);
+    for (const [address, served] of shown) files.set(address, served);
+    files.set('/page.json', Buffer.from(JSON.stringify({ model: './model/', ...config })));
+    const interrupted = interruption();
+    await announce(server, options);
+    await interrupted;
+  } finally {
+    await server.close();
+  }
 }
 
-/** A trace by its file's name, checked or made here, so that what is wrong is said here and not in the page. */
+/** What page.json says of the trace, and its file, checked or made here, so that what is wrong is not said first by the page. */
 async function whatToShow(
   trace: string | undefined,
   { text, model }: ViewVerbOptions,
-): Promise<[name: string, served: Served] | undefined> {
-  if (text !== undefined) return [`${basename(text)}.safetensors`, await traceTextFile(text, { model })];
-  if (trace === undefined) return undefined;
-  await checkTrace(trace);
-  return [basename(trace), trace];
+): Promise<[config: { trace?: string }, files: [address: string, served: Served][]]> {
+  if (text === undefined && trace === undefined) return [{}, []];
+  const name = text === undefined ? basename(trace!) : `${basename(text)}.safetensors`;
+  if (trace !== undefined) await checkTrace(trace);
+  const served = text === undefined ? trace! : await traceTextFile(text, { model });
+  return [{ trace: `./trace/${encodeURIComponent(name)}` }, [[`/trace/${name}`, served]]];
 }
 
-/** All that is served: the page, the model beside it, the trace, and page.json, which names them. */
-async function pageFiles(
-  model: string,
-  trace: [name: string, served: Served] | undefined,
-): Promise<Map<string, Served>> {
+/** The page, and the model's own files beside it: its folder may hold what is nobody's business. */
+async function pageFiles(model: string): Promise<Map<string, Served>> {
   const page = await folderFiles(PAGE).catch(() => []);
   if (page.length === 0) throw new FileFormatError(`${PAGE}: the page is not built (npm run build)`);
   const files = new Map<string, Served>(page);
-  for (const [address, path] of await folderFiles(await findModel(model), '/model/'))
-    files.set(address, path);
-  const config: Record<string, string> = { model: './model/' };
-  if (trace !== undefined) {
-    const [name, served] = trace;
-    config.trace = `./trace/${encodeURIComponent(name)}`;
-    files.set(`/trace/${name}`, served);
+  const folder = await findModel(model);
+  for (const name of [CONFIG_FILE, WEIGHTS_FILE, TOKENIZER_FILE]) {
+    const path = join(folder, name);
+    if (!(await stat(path)).isFile()) throw new FileFormatError(`${path}: expected a file`);
+    files.set(`/model/${name}`, path);
   }
-  files.set('/page.json', Buffer.from(JSON.stringify(config)));
   return files;
 }
 
 async function checkTrace(path: string): Promise<void> {
   if ((await stat(path)).isDirectory())
     throw new FileFormatError(`${path}: is a folder, expected a trace file`);
-  const trace = await openTrace(path);
+  const trace = await openTrace(path).catch((error) => {
+    throw error instanceof FileFormatError
+      ? new FileFormatError(`${path}: ${error.message}`, { cause: error })
+      : error;
+  });
   const { length } = trace.entries;
   trace.dispose();
   if (length === 0) throw new FileFormatError(`${path}: the trace holds no attention`);

@@ -1,5 +1,14 @@
 // The page's server: it answers on this machine, to its own name, with the files it was given.
-import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readlinkSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { request } from 'node:http';
 import { networkInterfaces, tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -126,5 +135,31 @@ describe('the server of a page', () => {
       `port ${port} is in use; choose another with --port`,
     );
     await expect(servePage(new Map(), 70000)).rejects.toThrow('65535');
+  });
+
+  test.runIf(existsSync('/proc/self/fd'))('a request given up leaves no file open', async () => {
+    const large = join(folder, 'page/large.bin');
+    writeFileSync(large, new Uint8Array(64 << 20));
+    const own = await servePage(new Map([['/large.bin', large]]));
+    const open = () =>
+      readdirSync('/proc/self/fd').filter((fd) => {
+        try {
+          return readlinkSync(`/proc/self/fd/${fd}`) === large;
+        } catch {
+          return false;
+        }
+      }).length;
+    await new Promise<void>((resolve, reject) => {
+      const asked = request(new URL('large.bin', own.url), (response) => {
+        response.once('data', () => {
+          expect(open()).toBe(1);
+          response.destroy();
+          resolve();
+        });
+      });
+      asked.on('error', reject).end();
+    });
+    await expect.poll(open).toBe(0);
+    await own.close();
   });
 });

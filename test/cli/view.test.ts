@@ -1,6 +1,6 @@
 // `fovea view` as its user meets it: a process that prints an address, serves the page there, and ends at Ctrl-C.
 import { type ChildProcess, spawn } from 'node:child_process';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -80,7 +80,8 @@ describe('fovea view', () => {
   test.each([
     [['nothing.safetensors'], 1, /nothing\.safetensors: no such file/],
     [['.'], 1, /\.: is a folder, expected a trace file/],
-    [['text.safetensors'], 1, /^fovea: .*safetensors/],
+    [['text.safetensors'], 1, /^fovea: text\.safetensors: safetensors: /],
+    [['--model', '.'], 1, /config\.json: no such file/],
     [['empty.safetensors'], 1, /empty\.safetensors: the trace holds no attention/],
     [['--model', 'xx-yy'], 2, /unknown model xx-yy/],
     [['--port', '70000'], 2, /whole number from 1 to 65535/],
@@ -93,11 +94,27 @@ describe('fovea view', () => {
     expect(outcome.err.trimEnd().split('\n')).toHaveLength(1);
   });
 
-  test('a port in use: exit 1, and how to choose another', async () => {
+  test('of a model only its own files are served', async () => {
+    const model = join(folder, 'model');
+    mkdirSync(model);
+    for (const name of ['config.json', 'model.safetensors', 'tokenizer.json', 'private.txt'])
+      writeFileSync(join(model, name), name);
+    const child = view('--model', 'model');
+    const url = await firstLine(child);
+    const status = async (path: string) => (await fetch(new URL(path, url))).status;
+    expect(await status('model/tokenizer.json')).toBe(200);
+    expect(await status('model/private.txt')).toBe(404);
+    const outcome = ended(child);
+    child.kill('SIGINT');
+    expect((await outcome).code).toBe(0);
+  });
+
+  test('a port in use: exit 1, and how to choose another; before a text is read', async () => {
     const other = createServer();
     await new Promise<void>((resolve) => other.listen(0, '127.0.0.1', resolve));
     const { port } = other.address() as AddressInfo;
-    const { code, out, err } = await ended(view('--port', String(port)));
+    writeFileSync(join(folder, 'one.txt'), 'alone');
+    const { code, out, err } = await ended(view('--port', String(port), '--text', 'one.txt'));
     other.close();
     expect({ code, out }).toEqual({ code: 1, out: '' });
     expect(err).toBe(`fovea: port ${port} is in use; choose another with --port\n`);
