@@ -1,12 +1,11 @@
 // Attention as one HTML file that opens from disk: no network, no engine. Weights are in it, in steps of 1/65535.
-
 import type { Watch } from '../map/progress.js';
 import { type TokenText, Trace, type TraceEntry } from '../map/trace.js';
 import { LimitError, OptionError } from '../tensor/errors.js';
 import { checkFigure, type Figure } from './figure.js';
 import type { PageData, PageMap, Sheet, Side } from './page/data.js';
 import { script, style } from './page-source.js';
-import { headSummary } from './summary.js';
+import { type HeadSummary, headSummary } from './summary.js';
 import { escapeXml } from './svg.js';
 
 export interface HtmlOptions extends Watch {
@@ -33,16 +32,19 @@ export async function drawHtml(
     what instanceof Trace ? [what] : Array.isArray(what) ? (what as readonly Trace[]) : undefined;
   if (traces === undefined) return page(figureData(what as Figure, title));
   const entries = traces.flatMap((trace) => trace.entries);
-  if (entries.length === 0)
-    throw new OptionError('drawHtml: expected a trace with at least one attention, got none');
-  checkSize(entries.reduce((sum, { shape: [H, Lq, Lk] }) => sum + H * Lq * Lk, 0));
+  const weights = entries.reduce((sum, entry) => sum + sizeOf(entry), 0);
+  if (weights === 0)
+    throw new OptionError(
+      'drawHtml: expected a trace with at least one attention that has weights, got none',
+    );
+  checkSize(weights);
   const sheets: Sheet[] = [];
   let done = 0;
   for (const [n, trace] of traces.entries()) {
     const maps: PageMap[] = [];
     for (const entry of trace.entries) {
       signal?.throwIfAborted();
-      maps.push(await mapOf(trace, entry, signal));
+      if (sizeOf(entry) > 0) maps.push(await mapOf(trace, entry, signal));
       onProgress?.(++done / entries.length);
     }
     if (maps.length > 0) sheets.push({ title: trace.texts.source?.text ?? `${n + 1}`, maps });
@@ -51,6 +53,8 @@ export async function drawHtml(
   const named = title ?? ((traces.length === 1 && first.texts.output?.text) || first.model || 'Attention');
   return page({ title: named, sheets, open: { layer, head } });
 }
+
+const sizeOf = ({ shape: [H, Lq, Lk] }: TraceEntry): number => H * Lq * Lk;
 
 async function mapOf(trace: Trace, entry: TraceEntry, signal?: AbortSignal): Promise<PageMap> {
   const [H, Lq, Lk] = entry.shape;
@@ -124,10 +128,13 @@ function encode(parts: readonly ArrayLike<number>[], low: number, high: number) 
   return { weights: pieces.join(''), low, high };
 }
 
-const rounded = <T extends object>(numbers: T): T =>
+/** As many digits as are shown; NaN and ∞, which JSON has no words for, are left out. */
+const rounded = (numbers: HeadSummary): Partial<HeadSummary> =>
   Object.fromEntries(
-    Object.entries(numbers).map(([name, x]) => [name, Number(Number(x).toPrecision(5))]),
-  ) as T;
+    Object.entries(numbers)
+      .filter(([, x]) => Number.isFinite(x))
+      .map(([name, x]) => [name, Number(Number(x).toPrecision(5))]),
+  );
 
 /** Nothing is loaded from anywhere, whatever a sentence holds: the policy forbids it. */
 const POLICY = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data:";

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { type Browser, type BrowserContextOptions, chromium, type Page } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import type { Trace } from '../../dist/index.js';
+import { createTrace, type Trace } from '../../dist/index.js';
 import { drawHtml } from '../../dist/inspect/index.js';
 import { findChromium } from '../../scripts/chromium.mjs';
 import { smallTrace } from '../helpers/small-trace.js';
@@ -56,6 +56,25 @@ describe.skipIf(!chromiumPath)('the offline page', () => {
     const map = await trace.entries[3 * layer + 2].map();
     return (await map.tile({ head })).data;
   };
+
+  test('attention of other lengths, and numbers that are not finite, do not break it', async () => {
+    const tensor = (length: number, number: number) =>
+      ({ dtype: 'float32', shape: [1, length, 2], data: new Float32Array(2 * length).fill(number) }) as const;
+    const entries = [3, 2].map((length, layer) => ({
+      name: `encoder.${layer}.selfAttention`,
+      q: tensor(length, layer === 0 ? 3e38 : 1),
+      k: tensor(length, 3),
+    }));
+    const odd = createTrace({ entries });
+    await writeFile(join(folder, 'odd.html'), await drawHtml(odd, { layer: 0, head: 0 }));
+    odd.dispose();
+    const page = await open('odd.html');
+    await page.locator('#group').selectOption('encoder.1.selfAttention');
+    await page.locator('.sentence').first().locator('.word').first().hover();
+    expect(await readout(page)).toContain('0.500');
+    expect(said).toEqual([]);
+    await page.context().close();
+  });
 
   test('shows the mean of all heads of cross-attention, by word; no error, nothing asked of any network', async () => {
     const page = await open('one.html');

@@ -41,6 +41,19 @@ describe('HTML of a trace', () => {
     trace.dispose();
   });
 
+  test('attention without weights is left out, and numbers that are not finite are not in its summary', async () => {
+    const ones = (...shape: number[]) =>
+      ({ dtype: 'float32', shape, data: new Float32Array(shape.reduce((a, b) => a * b)).fill(1) }) as const;
+    const nothing = { name: 'nothing', q: ones(1, 0, 2), k: ones(1, 3, 2) };
+    const large = { dtype: 'float32', shape: [1, 3, 2], data: new Float32Array(6).fill(3e38) } as const;
+    const none = createTrace({ entries: [nothing] });
+    await expect(drawHtml(none)).rejects.toThrow(/at least one attention that has weights/);
+    const trace = createTrace({ entries: [nothing, { name: 'large', q: large, k: large }] });
+    const { maps } = dataOf(await drawHtml(trace)).sheets[0];
+    expect(maps.map(({ name }: { name: string }) => name)).toEqual(['large']);
+    expect(maps[0].summary).toEqual([{ head: 0 }]);
+  });
+
   test('needs nothing from outside, and no text ends its script', async () => {
     const trace = smallTrace([['</script><script>alert(1)</script>'], ['<!--']], [['<img src=x>']]);
     const html = await drawHtml(trace, { title: '</title><script>alert(2)</script>' });

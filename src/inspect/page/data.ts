@@ -25,7 +25,8 @@ export interface PageMap {
   weights: string;
   low: number;
   high: number;
-  summary?: HeadSummary[];
+  /** Without numbers that are not finite. */
+  summary?: Partial<HeadSummary>[];
 }
 
 export interface Side {

@@ -29,7 +29,13 @@ export class Detail {
   private readonly frames = [0, 1].map(() => element('div', { className: 'frame' }));
   private cell = 1;
 
-  show(title: string, matrix: Matrix, map: PageMap, summary: HeadSummary | undefined, log: boolean): void {
+  show(
+    title: string,
+    matrix: Matrix,
+    map: PageMap,
+    summary: Partial<HeadSummary> | undefined,
+    log: boolean,
+  ): void {
     this.matrix = matrix;
     this.readout.setAttribute('aria-live', 'polite');
     const numbers = summary && element('p', { className: 'numbers', textContent: spell(summary) });
@@ -153,7 +159,7 @@ export class Detail {
   }
 }
 
-function spell({ head: _, ...numbers }: HeadSummary): string {
+function spell({ head: _, ...numbers }: Partial<HeadSummary>): string {
   return Object.entries(numbers)
     .map(([name, value]) => `${say(name)} ${value.toFixed(name === 'distance' ? 1 : 2)}`)
     .join(' · ');

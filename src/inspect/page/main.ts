@@ -26,11 +26,18 @@ function groupsOf({ maps }: Sheet): Group[] {
   const groups = new Map<string, { name: string; map: PageMap }[]>();
   for (const map of maps) {
     const [, stack, layer, kind] = /^(\w+)\.(\d+)\.(\w+)$/.exec(map.name) ?? [];
-    const key = stack === undefined ? map.name : `${stack}.${kind}`;
+    const kindOf = `${stack}.${kind}`;
+    const first = groups.get(kindOf)?.[0].map;
+    // Layers of other lengths or heads have no mean with these.
+    const alone = stack === undefined || (first !== undefined && sizesOf(first) !== sizesOf(map));
+    const key = alone ? map.name : kindOf;
     groups.set(key, [...(groups.get(key) ?? []), { name: layer ?? '', map }]);
   }
   return [...groups].map(([key, layers]) => ({ key, layers }));
 }
+
+const sizesOf = ({ rows, columns, heads }: PageMap): string =>
+  [rows.tokens.length, columns.tokens.length, heads.length].join();
 
 const detail = new Detail();
 const overview = element('section', { className: 'overview' });
@@ -70,12 +77,11 @@ function nameOf(layers: Group['layers'], layer: number | undefined, head: number
 function showOverview(group: Group): void {
   const { layers } = group;
   const heads = layers[0].map.heads.length;
-  const alike = layers.every(({ map }) => map.heads.length === heads);
   const only = layers.length === 1 && heads === 1;
   const lines = layers.map((_, layer) =>
     [undefined, ...layers[layer].map.heads.keys()].map((head) => tile(group, layer, head)),
   );
-  const all = alike && layers.length > 1 ? [[tile(group, undefined, undefined)]] : [];
+  const all = layers.length > 1 ? [[tile(group, undefined, undefined)]] : [];
   overview.hidden = only;
   const grid = element('div', { className: 'grid' });
   grid.style.setProperty('--columns', String(heads + 1));
@@ -102,9 +108,11 @@ function tile(group: Group, layer: number | undefined, head: number | undefined)
     showDetail(group);
   });
   const summary = head === undefined ? undefined : maps[0].summary?.[head];
+  const { entropy, distance } = summary ?? {};
   const numbers =
-    summary &&
-    `${words.entropy} ${summary.entropy.toFixed(2)}, ${words.distance} ${summary.distance.toFixed(1)}`;
+    entropy !== undefined &&
+    distance !== undefined &&
+    `${words.entropy} ${entropy.toFixed(2)}, ${words.distance} ${distance.toFixed(1)}`;
   made.title = [nameOf(layers, layer, head), numbers].filter(Boolean).join(': ');
   made.setAttribute('aria-label', made.title);
   made.setAttribute('aria-pressed', String(layer === state.layer && head === state.head));
