@@ -72,6 +72,6 @@ export class Progress {
 
   advance(units: number): void {
     this.done += units;
-    this.watch.onProgress?.(Math.min(1, this.done / this.total));
+    this.watch.onProgress?.(this.done < this.total ? this.done / this.total : 1);
   }
 }
