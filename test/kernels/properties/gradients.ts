@@ -1,6 +1,6 @@
 // The backward where few owners cut their keys into pieces, and what packed sequences draw.
 import { type Case, generator, makeCase, normals, runKernels, sizeOf } from '../attention-cases.js';
-import { assertSame, caseStep, type Step } from './lab.js';
+import { assertSame, caseStep, cleanAndPoisoned, type Step } from './lab.js';
 
 const heads = [
   [1, 1, 1],
@@ -26,6 +26,33 @@ export const pieceSteps: Step[] = heads.flatMap(([B, Hkv, H]) => {
       caseStep(`${name}, ${kind}`, () => makeCase(shapes, options, generator(16))),
     ),
     caseStep(`${name}, packed`, () => makeCase(packed, { cuSeqlens }, generator(17))),
+  ];
+});
+
+/**
+ * Rows of gradients that need no copy, because their widths are multiples of 8: few owners and many; and with forbidden
+ * keys that are not finite, whose sums are made cell by cell.
+ */
+export const directSteps: Step[] = [2, 9].flatMap((H) => {
+  const shapes = { q: [1, H, 21, 8], k: [1, H, 600, 8], v: [1, H, 600, 16] };
+  const data = Uint8Array.from({ length: 600 }, (_, j) => +(j % 5 !== 2));
+  const masked = (poison: boolean) => {
+    const mask = { data, shape: [600], dtype: 'bool' as const };
+    const one = makeCase(shapes, { mask }, generator(19));
+    const bad = [Number.NaN, Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY];
+    for (let row = 0; poison && row < H * 600; row++) {
+      if (data[row % 600] === 1) continue;
+      (one.problem.k.tensor.data as Float32Array).fill(bad[row % 3], row * 8, row * 8 + 8);
+      (one.problem.v.tensor.data as Float32Array).fill(bad[row % 3], row * 16, row * 16 + 16);
+    }
+    return one;
+  };
+  return [
+    caseStep(`gradients in place, H ${H}`, () => makeCase(shapes, {}, generator(19))),
+    {
+      name: `gradients in place, H ${H}, NaN and ∞ in masked keys leave no trace`,
+      ...cleanAndPoisoned(masked, `masked in place ${H}`),
+    },
   ];
 });
 

@@ -131,6 +131,21 @@ const inParts: Step[] = [false, true].map((each) => {
   return hostStep(`keys in ranges, ${each ? 'cells of every head' : 'shared cells'}`, make, 37, 1);
 });
 
+/** Rows that may attend to nothing in the first range of keys, or in the last, or only in the middle, or nowhere. */
+const lateSteps: Step[] = [undefined, 1].map((bytes) => {
+  const make = () => {
+    const random = seeded(38);
+    const [q, k, v] = [70, 200, 200].map((L) => randomTensor(random, [1, 2, L, 8]));
+    const data = Float32Array.from({ length: 70 * 200 }, (_, n) => {
+      const [row, range] = [Math.floor(n / 200) % 8, Math.floor((n % 200) / 64)];
+      return (row >> Math.min(range, 2)) & 1 ? 0 : Number.NEGATIVE_INFINITY;
+    });
+    const bias = { dtype: 'float32' as const, shape: [70, 200], data };
+    return { q, k, v, options: { bias, sinks: randomTensor(random, [2]) } };
+  };
+  return hostStep(`rows that see some ranges of keys, ${bytes ? 'in parts' : 'whole'}`, make, 39, bytes);
+});
+
 const calls = (count: number, first: number, most: number, widest: number, bytes?: number): Step[] =>
   Array.from({ length: count }, (_, n) => first + n).map((seed) =>
     hostStep(`host call ${seed}`, () => randomCall(seeded(seed), { most, widest }), seed, bytes),
@@ -145,6 +160,7 @@ export const hostSteps: Step[] = [
   ...calls(4, 401, 200, 12, 1 << 13),
   ...calls(4, 411, 200, 12, 1 << 15),
   ...inParts,
+  ...lateSteps,
 ];
 
 const rowSums: Step = {

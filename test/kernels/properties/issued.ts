@@ -205,6 +205,16 @@ const backwards: [Shape, string, string[]][] = [
     'dq dk dv',
     ['attentionDelta 8 of 256', 'attentionBackward 9 of 250: 1×1 in 1, 0 bytes, none kept, own delta'],
   ],
+  [
+    [1, 7, 7, 64, 520, 1, 1],
+    'dk',
+    ['attentionDelta 7 of 1', 'attentionBackward 7 of 5: 1×1 in 5, 1792 bytes, none kept, own delta'],
+  ],
+  [
+    [2, 64, 64, 64, 65, 8, 512],
+    'dk',
+    ['attentionDelta 32 of 4', 'attentionBackward 128 of 1: 1×1 in 1, 0 bytes, none kept, own delta'],
+  ],
   [[1, 1, 1, 64, 64, 8, 8], '', []],
   [[0, 1, 1, 64, 64, 8, 8], 'dq dk dv dBias', []],
   [[1, 0, 0, 64, 64, 8, 8], 'dq dk dv dBias', []],
@@ -243,6 +253,7 @@ function backwardOf(engine: Engine, shape: Shape, wants: string[]): string[] {
   });
   return commands.map((one) => {
     const { kernel, slots } = one;
+    assert.equal(slots.dLogSumExp ?? 0, 0);
     if (kernel === 'attentionDelta' || kernel === 'attentionGather') return `${kernel} ${told(one)}`;
     if (kernel === 'attentionSinks') return `${kernel} ${one.parts}`;
     const split = `${slots.batches}×${slots.heads} in ${slots.units}, ${slots.pieceBytes} bytes`;

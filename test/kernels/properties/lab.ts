@@ -82,3 +82,16 @@ export function assertSame(got: Results, want: Results, what = ''): void {
     assert.equal(got[name].length, want[name].length);
   }
 }
+
+/** The same bits with and without poison; against the truth where it has a name. */
+export function cleanAndPoisoned(build: (poison: boolean) => Case, name?: string): Pick<Step, 'run'> {
+  const cases = once(() => [build(false), build(true)]);
+  return {
+    run: async ({ engine }) => {
+      const [one, bad] = cases();
+      const clean = await runKernels(engine, one);
+      if (name !== undefined) assertTrue(clean, known(name, one));
+      assertSame(await runKernels(engine, bad), clean);
+    },
+  };
+}

@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import type { AttentionOptions } from '../../../dist/attention/options.js';
 import { type Case, generator, makeCase, normals, type Results, runKernels } from '../attention-cases.js';
-import { assertSame, assertTrue, caseStep, known, once, type Step } from './lab.js';
+import { assertSame, assertTrue, caseStep, cleanAndPoisoned, known, once, type Step } from './lab.js';
 
 const numbersOf = (x: { tensor: { data: ArrayLike<number> } }) => x.tensor.data as Float32Array;
 const BAD = [Number.NaN, Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY];
@@ -118,19 +118,6 @@ function infiniteBias(poison: boolean, Lq: number, Lk: number): Case {
     numbersOf(problem.q).fill(Number.NaN, 4 * 8, 5 * 8);
     dOutput.fill(Number.NaN, 4 * 12, 5 * 12);
   });
-}
-
-/** The same bits with and without poison; against the truth where it has a name. */
-function cleanAndPoisoned(build: (poison: boolean) => Case, name?: string): Pick<Step, 'run'> {
-  const cases = once(() => [build(false), build(true)]);
-  return {
-    run: async ({ engine }) => {
-      const [one, bad] = cases();
-      const clean = await runKernels(engine, one);
-      if (name !== undefined) assertTrue(clean, known(name, one));
-      assertSame(await runKernels(engine, bad), clean);
-    },
-  };
 }
 
 const forbiddenSteps: Step[] = [

@@ -231,6 +231,7 @@ const refusals: Step = {
       refuse({ Dv: 0 }, /Dv is 0/);
       refuse({ Dv: 513 }, /Dv is 513/);
       refuse({ Hkv: 0 }, /q has 2 heads, not a multiple of k's 0/);
+      refuse({ H: 1, Hkv: 0 }, /q has 1 heads, not a multiple of k's 0/);
       refuse({ H: 3, Hkv: 2 }, /q has 3 heads, not a multiple of k's 2/);
       const ids = engine.tensor(new Int32Array(sizeOf(p.q.shape)), p.q.shape);
       refuse({ q: { ...call.q, tensor: ids } }, /q is int32, expected float32/);

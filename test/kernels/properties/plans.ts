@@ -176,6 +176,8 @@ const floats = (...shape: number[]) => ({ data: new Float32Array(sizeOf(shape)),
 
 const problems: Record<string, () => AttentionProblem> = {
   'entries, groups, heads, rows': once(() => problemOf([5, 6, 3, 150, 130, 4, 3], {})),
+  'groups of four heads': once(() => problemOf([2, 8, 2, 150, 130, 4, 4], {})),
+  'many rows, few keys': once(() => problemOf([1, 2, 1, 9000, 64, 1, 1], {})),
   'shared keys': once(() => problemOf([7, 2, 1, 70, 200, 3, 5], {}, true)),
   causal: once(() => problemOf([2, 2, 2, 400, 500, 8, 4], { causal: 'lower-right' })),
   'a window, offsets and lengths': once(() =>
@@ -185,8 +187,12 @@ const problems: Record<string, () => AttentionProblem> = {
       keyLengths: Int32Array.of(640, 333, 0),
     }),
   ),
-  'a window behind': once(() => problemOf([1, 1, 1, 256, 640, 4, 4], { window: [0, -1] })),
-  'a window ahead': once(() => problemOf([1, 1, 1, 256, 640, 4, 4], { window: [-1, 63] })),
+  ...Object.fromEntries(
+    [0, 63, 64, 65].flatMap((side) => [
+      [`${side} keys behind`, once(() => problemOf([1, 1, 1, 256, 640, 4, 4], { window: [side, -1] }))],
+      [`${side} keys ahead`, once(() => problemOf([1, 1, 1, 256, 640, 4, 4], { window: [-1, side] }))],
+    ]),
+  ),
   cells: once(() =>
     problemOf([3, 4, 2, 130, 140, 4, 4], {
       bias: floats(3, 4, 130, 140),
@@ -264,6 +270,7 @@ const splits: Step = {
         }
       }
     }
+    assert.equal(budget.bytes, 16 << 20);
     assert.deepEqual(split(7, 3), [
       [0, 3],
       [3, 6],

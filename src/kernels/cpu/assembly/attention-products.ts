@@ -185,45 +185,23 @@ function dots(xT: usize, width: i32, y0: usize, y1: usize, y2: usize, y3: usize,
 }
 
 /**
- * c [8][width], of which `valid` rows are wanted, = factor∘c + pᵀ·y over n keys; `factor` points at 8 floats, or is 0 where c starts from nothing.
- * width is a multiple of 8 (staged otherwise). Keys lie pKey apart;
- * `marks` is what must be added to a cell's address to find its sign mark.
+ * c [4][width] = pᵀ·y over n keys, which lie pKey apart; width is a multiple of 8 (staged otherwise). A forbidden cell
+ * is −0: it is left out where its value is not finite.
  */
 export function rowProduct(
-  p: usize, pKey: usize, marks: usize, n: i32, y: usize, yRow: usize, c: usize, cRow: usize, width: i32,
-  factor: usize, valid: i32,
+  p: usize, pKey: usize, n: i32, y: usize, yRow: usize, c: usize, cRow: usize, width: i32,
 ): void {
-  const halves: usize = valid > 4 ? 2 : 1;
-  for (let half: usize = 0; half < halves; half++) {
-    const f = factor ? factor + half * 16 : 0;
-    const ph = p + half * 16;
-    const ch = c + half * 4 * cRow;
-    for (let x: usize = 0; x < <usize>width * 4; x += 32) {
-      if (rowBlock(ph, pKey, n, y + x, yRow, ch + x, cRow, f)) continue;
-      rowBlockByCell(ph, pKey, marks, n, y + x, yRow, ch + x, cRow, f);
-    }
+  for (let x: usize = 0; x < <usize>width * 4; x += 32) {
+    if (rowBlock(p, pKey, n, y + x, yRow, c + x, cRow)) continue;
+    rowBlockByCell(p, pKey, n, y + x, yRow, c + x, cRow);
   }
 }
 
 /** 4 rows × 8 columns; returns false, storing nothing, if any result is not finite. */
-function rowBlock(p: usize, pKey: usize, n: i32, y: usize, yRow: usize, c: usize, cRow: usize, factor: usize): bool {
+function rowBlock(p: usize, pKey: usize, n: i32, y: usize, yRow: usize, c: usize, cRow: usize): bool {
   let a0 = f32x4.splat(0), a1 = f32x4.splat(0), a2 = f32x4.splat(0), a3 = f32x4.splat(0);
   let b0 = f32x4.splat(0), b1 = f32x4.splat(0), b2 = f32x4.splat(0), b3 = f32x4.splat(0);
   const c1 = c + cRow, c2 = c1 + cRow, c3 = c2 + cRow;
-  if (factor) {
-    let f = v128.load_splat<u32>(factor);
-    a0 = f32x4.mul(v128.load(c), f);
-    b0 = f32x4.mul(v128.load(c, 16), f);
-    f = v128.load_splat<u32>(factor, 4);
-    a1 = f32x4.mul(v128.load(c1), f);
-    b1 = f32x4.mul(v128.load(c1, 16), f);
-    f = v128.load_splat<u32>(factor, 8);
-    a2 = f32x4.mul(v128.load(c2), f);
-    b2 = f32x4.mul(v128.load(c2, 16), f);
-    f = v128.load_splat<u32>(factor, 12);
-    a3 = f32x4.mul(v128.load(c3), f);
-    b3 = f32x4.mul(v128.load(c3, 16), f);
-  }
   const end = p + <usize>n * pKey;
   while (p < end) {
     const ya = v128.load(y);
@@ -265,25 +243,18 @@ function rowBlock(p: usize, pKey: usize, n: i32, y: usize, yRow: usize, c: usize
 }
 
 /** The same sums in the same order; cells marked as forbidden are left out. */
-function rowBlockByCell(
-  p: usize, pKey: usize, marks: usize, n: i32, y: usize, yRow: usize, c: usize, cRow: usize, factor: usize,
-): void {
+function rowBlockByCell(p: usize, pKey: usize, n: i32, y: usize, yRow: usize, c: usize, cRow: usize): void {
   for (let r: usize = 0; r < 4; r++) {
     let a = f32x4.splat(0), b = f32x4.splat(0);
-    const to = c + r * cRow;
-    if (factor) {
-      const f = v128.load_splat<u32>(factor + (r << 2));
-      a = f32x4.mul(v128.load(to), f);
-      b = f32x4.mul(v128.load(to, 16), f);
-    }
     for (let j = 0; j < n; j++) {
       const cell = p + <usize>j * pKey + (r << 2);
-      if (load<i32>(cell + marks) == <i32>0x80000000) continue;
+      if (load<i32>(cell) == <i32>0x80000000) continue;
       const t = v128.load_splat<u32>(cell);
       const from = y + <usize>j * yRow;
       a = fma4(t, v128.load(from), a);
       b = fma4(t, v128.load(from, 16), b);
     }
+    const to = c + r * cRow;
     v128.store(to, a);
     v128.store(to, b, 16);
   }

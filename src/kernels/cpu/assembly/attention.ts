@@ -122,9 +122,9 @@ function attendFew(args: usize, from: i32, r0: i32, valid: i32, tile: i32, end: 
 function contextRows(args: usize, i: i32, r: i32, count: i32, n: i32, y: usize): void {
   const row = address(args, SHARED_SLOTS + 3), to = outputRow(args, i), stride = stagedStride(vRow, Dv);
   const p = cells + ((<usize>r << 2) & 16);
-  if (count == 4 && (Dv & 7) == 0) return rowProduct(p, CELLS, 0, n, y, stride, to, row, Dv, 0, 4);
+  if (count == 4 && (Dv & 7) == 0) return rowProduct(p, CELLS, n, y, stride, to, row, Dv);
   const sumRow = <usize>((Dv + 7) & ~7) * 4;
-  rowProduct(p, CELLS, 0, n, y, stride, sums, sumRow, Dv, 0, 4);
+  rowProduct(p, CELLS, n, y, stride, sums, sumRow, Dv);
   copyRows(sums, sumRow, to, row, count, Dv);
 }
 
