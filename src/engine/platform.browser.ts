@@ -13,7 +13,6 @@ export function cores(): number {
   return globalThis.navigator?.hardwareConcurrency ?? 1;
 }
 
-
 /** Fetches and compiles a WebAssembly module. */
 export async function loadModule(url: string): Promise<WebAssembly.Module> {
   const response = await fetch(url);
