@@ -1,5 +1,5 @@
 // The backward where few owners cut their keys into pieces, and what packed sequences draw.
-import { type Case, generator, makeCase, normals, runKernels, sizeOf } from '../attention-cases.js';
+import { type Case, generator, makeCase, runKernels } from '../attention-cases.js';
 import { assertSame, caseStep, cleanAndPoisoned, type Step } from './lab.js';
 
 const heads = [
@@ -103,13 +103,3 @@ export const headStep: Step = {
     );
   },
 };
-
-/** Thousands of cells that cancel go into one number: float32 sums would lose what is left. */
-export const biasSteps: Step[] = [[1], [1, 300], [290, 1], [2, 1, 1], [2, 1, 300]].map((shape, n) =>
-  caseStep(`gradient of a bias ${shape.join('×')}, broadcast to 290×300`, () => {
-    const random = generator(30 + n);
-    const bias = { data: normals(sizeOf(shape), random), shape };
-    const shapes = { q: [2, 2, 290, 16], k: [2, 2, 300, 16], v: [2, 2, 300, 16] };
-    return makeCase(shapes, { bias, scale: 1 }, random);
-  }),
-);

@@ -1,7 +1,7 @@
 // All properties of attention, those that break soonest first.
 import { boxSteps } from './boxes.js';
 import { decodeSteps } from './decode.js';
-import { biasSteps, directSteps, headStep, packedDrawStep, pieceSteps } from './gradients.js';
+import { directSteps, headStep, packedDrawStep, pieceSteps } from './gradients.js';
 import { hostDoorSteps, hostSteps } from './host.js';
 import { issuedSteps } from './issued.js';
 import { cornerSteps, edgeSteps, randomSteps, widthSteps } from './kernels.js';
@@ -27,13 +27,7 @@ export const PROPERTIES: Record<string, readonly Step[]> = {
   'NaN, ∞, empty rows, order of keys': numberSteps,
   'lengths around the edges of tiles': edgeSteps,
   'widths from 1 to 512': widthSteps,
-  'gradients in pieces, packed draws': [
-    ...pieceSteps,
-    ...biasSteps,
-    ...directSteps,
-    headStep,
-    packedDrawStep,
-  ],
+  'gradients in pieces, packed draws': [...pieceSteps, ...directSteps, headStep, packedDrawStep],
   'host arrays: boxes and plans': [...boxSteps, ...planSteps],
   'host arrays: random calls': hostSteps,
   'host arrays: merging, rows, ranges': hostDoorSteps,

@@ -352,26 +352,15 @@ function addKeys(
   }
 }
 
-/** A bias broadcast along keys or rows sums its cells in float64 first: thousands of them may cancel. */
 function addBiasGrad(args: usize, i: i32, valid: i32, a: i32, n: i32, at: usize): void {
   const stride: usize = argU(args, 36), step: usize = argU(args, 37);
-  const to = dBias + <usize>i * stride + <usize>a * step;
-  const rows = stride == 0 ? valid : 1, keys = step == 0 ? n : 1;
-  for (let r = 0; r < valid; r += rows) {
+  for (let r = 0; r < valid; r++) {
+    let to = dBias + <usize>(i + r) * stride + <usize>a * step;
     let c = scoreGrads + at + (<usize>r << 2);
-    for (let j = 0; j < n; j += keys) {
-      const p = to + <usize>r * stride + <usize>j * step;
-      store<f32>(p, <f32>(<f64>load<f32>(p) + sumCells(c, rows, keys)));
-      c += <usize>keys * CHUNK_CELLS;
+    for (let j = 0; j < n; j++) {
+      store<f32>(to, load<f32>(to) + load<f32>(c));
+      c += CHUNK_CELLS;
+      to += step;
     }
   }
-}
-
-function sumCells(c: usize, rows: i32, keys: i32): f64 {
-  let sum: f64 = 0;
-  for (let j = 0; j < keys; j++) {
-    for (let r = 0; r < rows; r++) sum += <f64>load<f32>(c + (<usize>r << 2));
-    c += CHUNK_CELLS;
-  }
-  return sum;
 }
