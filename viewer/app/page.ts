@@ -16,7 +16,8 @@ import './views/words.js';
 /** Cells from which a trace is first shown as a map. */
 const MANY_CELLS = 2 ** 18;
 
-/** A map that moves changes the state at every frame; browsers limit how often an address may change. In ms. */
+/** A map that moves changes these at every frame; browsers limit how often an address may change. Pause in ms. */
+const MOVING: ReadonlySet<string> = new Set(['box', 'reduce', 'scale', 'range']);
 const WRITE_PAUSE = 150;
 
 export class FoveaPage extends LitElement {
@@ -177,8 +178,9 @@ export class FoveaPage extends LitElement {
     clearTimeout(this.writing);
     if (push) this.write(false);
     this.state = { ...this.state, ...patch };
-    if (push) this.write(true);
-    else this.writing = setTimeout(() => this.write(false), WRITE_PAUSE);
+    if (!push && Object.keys(patch).every((name) => MOVING.has(name)))
+      this.writing = setTimeout(() => this.write(false), WRITE_PAUSE);
+    else this.write(push);
     if ('text' in patch || 'trace' in patch || 'view' in patch) void this.open();
   }
 
