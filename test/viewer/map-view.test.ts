@@ -73,6 +73,17 @@ describe('a camera', () => {
     );
   });
 
+  test('a frame that changes its height and back moves nothing, however often', () => {
+    let camera = new Camera(200, 200, frame);
+    camera.zoomBy(4);
+    const before = camera.view;
+    for (let n = 0; n < 20; n++) {
+      camera = camera.reframed({ width: 900, height: 560 }).reframed(frame);
+      expect(isNear(camera.view, before)).toBe(true);
+    }
+    expect(new Camera(200, 200, frame).reframed({ width: 300, height: 300 }).view.queries).toEqual([0, 200]);
+  });
+
   test('all of what is asked for is in view, in a frame of any shape', () => {
     fc.assert(
       fc.property(lengths, lengths, fc.nat(), fc.nat(), (rows, columns, a, b) => {

@@ -250,7 +250,7 @@ export class FoveaMap extends LitElement {
 
   private move(change: () => void): void {
     change();
-    this.failure = this.wanted = undefined;
+    this.failure = undefined;
     this.pointing.follow();
     this.moved = true;
     this.surface.touch();

@@ -122,10 +122,13 @@ export class Camera {
     this.keepInside();
   }
 
-  /** The same look in another frame. */
+  /** The same look in another frame: the same middle, at the same zoom, so that frames that come and go move nothing. */
   reframed(frame: Frame): Camera {
     const made = new Camera(this.rows, this.columns, frame);
-    if (!this.isWhole) made.look(this.view);
+    if (this.isWhole) return made;
+    made.zoom = clamp(this.zoom, made.least, made.most);
+    made.center = this.center;
+    made.keepInside();
     return made;
   }
 

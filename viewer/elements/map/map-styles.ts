@@ -2,7 +2,7 @@
 import { css } from 'lit';
 
 export const mapStyles = css`
-  :host { display: flex; flex-direction: column; height: 560px; min-height: 240px; min-width: 0; background: var(--_surface); }
+  :host { container-type: inline-size; display: flex; flex-direction: column; height: 560px; min-height: 240px; min-width: 0; background: var(--_surface); }
   :host([hidden]) { display: none; }
   .controls { display: flex; flex-wrap: wrap; gap: 8px; align-items: center; padding: 0 0 8px; }
   .space { flex: 1; }
@@ -63,6 +63,9 @@ export const mapStyles = css`
   .readout .token { color: var(--_ink); background: var(--_raised); border-radius: 5px; padding: 1px 6px; margin-left: 5px; 
     max-width: 24ch; display: inline-block; overflow: hidden; text-overflow: ellipsis; white-space: nowrap; vertical-align: bottom; }
   .readout .weight { font-size: 14px; }
+  /* Room for the lines that it wraps into, so that reading a cell does not change the frame. */
+  @container (max-width: 860px) { .readout { min-height: 48px; align-content: start; } }
+  @container (max-width: 480px) { .readout { min-height: 69px; } }
   .ink-ink { color: var(--_ink); } .ink-muted { color: var(--_muted); } .ink-line { color: var(--_line); }
   .ink-accent { color: var(--_accent); } .ink-surface { color: var(--_surface); } .ink-empty { color: var(--_empty); }
   .silent { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); white-space: nowrap; }
