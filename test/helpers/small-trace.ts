@@ -25,19 +25,24 @@ const text = (pieces: string[][], mark: 'first' | 'last') => {
   };
 };
 
-export function smallTrace(
-  source = [['I'], ['see'], ['red', 'dish'], ['<b>', '&']],
-  output = [['Je'], ['vois'], ['rou', 'ge', 'âtre'], ['책임을']],
-): Trace {
+/** Makes tensors of numbers from -2 to 2, always the same ones. */
+export function smallTensors() {
   let seed = 1;
   const random = () => {
     seed = (Math.imul(seed, 1664525) + 1013904223) >>> 0;
     return seed / 2 ** 30 - 2;
   };
-  const tensor = (...shape: number[]) => ({
+  return (...shape: number[]) => ({
     shape,
     data: Float32Array.from({ length: shape.reduce((a, n) => a * n, 1) }, random),
   });
+}
+
+export function smallTrace(
+  source = [['I'], ['see'], ['red', 'dish'], ['<b>', '&']],
+  output = [['Je'], ['vois'], ['rou', 'ge', 'âtre'], ['책임을']],
+): Trace {
+  const tensor = smallTensors();
   const texts = { source: text(source, 'last'), output: text(output, 'last'), target: text(output, 'first') };
   const [S, T] = [texts.source.tokens.length, texts.target.tokens.length];
   const entries = [0, 1].flatMap((layer) => [

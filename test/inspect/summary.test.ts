@@ -2,16 +2,9 @@
 import { describe, expect, test } from 'vitest';
 import { type AttentionMap, attention, createTrace } from '../../dist/index.js';
 import { firstTokenShare, headSummary, heavyHitters, traceSummary } from '../../dist/inspect/index.js';
+import { smallTensors } from '../helpers/small-trace.js';
 
-let seed = 1;
-const random = () => {
-  seed = (Math.imul(seed, 1664525) + 1013904223) >>> 0;
-  return seed / 2 ** 30 - 2;
-};
-const tensor = (...shape: number[]) => ({
-  shape,
-  data: Float32Array.from({ length: shape.reduce((a, n) => a * n, 1) }, random),
-});
+const tensor = smallTensors();
 const mapOf = async (options = {}, [B, H, Lq, Lk] = [2, 3, 21, 21]): Promise<AttentionMap> =>
   (await attention(tensor(B, H, Lq, 8), tensor(B, H, Lk, 8), tensor(B, H, Lk, 8), options)).map;
 

@@ -8,6 +8,7 @@ import { budget } from '../../dist/map/parts.js';
 import { largest } from '../../dist/map/top-keys.js';
 import { randomCall, randomTensor, seeded } from '../attention/calls.js';
 import { maxError } from '../attention/conformance.js';
+import { exactReadings, exactWeights } from '../attention/readings.js';
 
 const { attention, attentionMap, createEngine } = fovea;
 const engines = await Promise.all([1, 2, 3].map((threads) => createEngine({ threads })));
@@ -21,12 +22,6 @@ afterAll(() => Promise.all([...engines, strict].map((own) => own.dispose())));
 
 type Problem = ReturnType<typeof validateAttention>;
 type Map = fovea.AttentionMap;
-
-/** The weights of one pair, [queries, own keys]. */
-function truth(p: Problem, b: number, h: number) {
-  const [n, m] = [p.queryCounts[b], p.packed ? p.keyCounts[b] : p.Lk];
-  return { n, m, w: weightsReference(p, b, h, [0, n], [0, m]) };
-}
 
 /** Bins of [from, to), as pool() documents them. */
 function bins([from, to]: readonly [number, number], count: number): (readonly [number, number])[] {
@@ -55,7 +50,8 @@ function pooled(
 /** Everything there is to read of the last pair, and of all pairs. */
 async function compare(map: Map, p: Problem, random: () => number): Promise<void> {
   const [b, h] = [p.B - 1, p.H - 1];
-  const { n, m, w } = truth(p, b, h);
+  const weights = exactWeights(p, b, h);
+  const { n, m, w } = weights;
   const pair = { batch: b, head: h };
   const upTo = (most: number) => Math.floor(random() * (most + 1));
   const region = (most: number) => [upTo(most), upTo(most)].sort((x, y) => x - y) as [number, number];
@@ -77,29 +73,19 @@ async function compare(map: Map, p: Problem, random: () => number): Promise<void
       expect(maxError(made.data, expected), `pool ${reduce}`).toBeLessThanOrEqual(1e-5);
     }
   }
-  const received = new Float64Array(m);
-  const [entropy, distance, sink, diagonal] = [0, 0, 0, 0].map(() => new Float64Array(n));
   const offset = upTo(6) - 3;
-  const { logSumExp } = attentionReference(p);
-  for (let i = 0; i < n; i++) {
-    let mass = 0;
-    for (let j = 0; j < m; j++) {
-      const x = w[i * m + j];
-      received[j] += x;
-      mass += x;
-      if (x > 0) entropy[i] -= x * Math.log(x);
-      distance[i] += x * Math.abs(i + p.diagonal[b] - j);
-      if (j === i + p.diagonal[b] + offset) diagonal[i] = x;
-    }
-    if (mass > 0) distance[i] /= mass;
-    const at = p.statistics.offsets[b] + h * p.statistics.head + i * p.statistics.row;
-    if (p.sinks) sink[i] = Math.exp((p.sinks.data as Float64Array)[h] - logSumExp[at]);
-  }
+  const { received, entropy, distance, sinkWeight, diagonal, logSumExp } = exactReadings(
+    p,
+    b,
+    h,
+    weights,
+    offset,
+  );
   if (n > 0) {
-    const at = p.statistics.offsets[b] + h * p.statistics.head + (n - 1) * p.statistics.row;
     const got = await map.logSumExp({ ...pair, query: n - 1 });
-    if (Number.isFinite(logSumExp[at])) expect(Math.abs(got - logSumExp[at])).toBeLessThanOrEqual(2e-5);
-    else expect(got).toBe(logSumExp[at]);
+    const expected = logSumExp[n - 1];
+    if (Number.isFinite(expected)) expect(Math.abs(got - expected)).toBeLessThanOrEqual(2e-5);
+    else expect(got).toBe(expected);
   }
   const made = {
     received: await map.received(pair),
@@ -108,7 +94,7 @@ async function compare(map: Map, p: Problem, random: () => number): Promise<void
     sinkWeight: await map.sinkWeight(pair),
     diagonal: await map.diagonal(offset, pair),
   };
-  const expected = { received, entropy, distance, sinkWeight: sink, diagonal };
+  const expected = { received, entropy, distance, sinkWeight, diagonal };
   for (const [name, numbers] of Object.entries(expected)) {
     const got = made[name as keyof typeof made];
     expect(got.shape, name).toEqual([numbers.length]);
@@ -214,7 +200,7 @@ describe('estimate', () => {
     for (const bytes of [whole, 1 << 12]) {
       budget.bytes = bytes;
       const p = validateAttention(q, k, k, options as never);
-      const { w } = truth(p, 0, 0);
+      const { w } = exactWeights(p, 0, 0);
       const map = await attentionMap(q, k, { ...(options as object), engine });
       const [rows, columns, estimate] = [10, 7, 3];
       for (const reduce of ['sum', 'mean', 'max'] as const) {
@@ -341,7 +327,7 @@ describe('scores to ±1000: error ≤ twice plain float32 + 1e-6', () => {
   const q = randomTensor(random, [n, D], 'float32', 20);
   const k = randomTensor(random, [m, D], 'float32', 20);
   const p = validateAttention(q, k, k);
-  const { w } = truth(p, 0, 0);
+  const { w } = exactWeights(p, 0, 0);
   const bound = 2 * maxError(plainWeights(q, k), w) + 1e-6;
   const { logSumExp } = attentionReference(p);
 
@@ -400,7 +386,7 @@ test('NaN where the reference has it: a row of NaN leaves its forbidden cells 0'
   const [q, k] = [randomTensor(random, [20, 4]), randomTensor(random, [20, 4])];
   (q.data as Float32Array)[7 * 4] = Number.NaN;
   const map = await attentionMap(q, k, { causal: true, engine });
-  const { w } = truth(validateAttention(q, k, k, { causal: true }), 0, 0);
+  const { w } = exactWeights(validateAttention(q, k, k, { causal: true }), 0, 0);
   const made = await map.pool({ rows: 20, columns: 20, reduce: 'max' });
   expect([...made.data].map(Number.isNaN)).toEqual([...w].map(Number.isNaN));
   const entropy = await map.entropy();

@@ -184,6 +184,7 @@ describe('labels', () => {
     expect(ticks([0, 1_000_000], 90_000)).toEqual(Array.from({ length: 11 }, (_, i) => i * 100_000));
     expect(ticks([17.2, 21.9], 0.4)).toEqual([17, 18, 19, 20, 21]);
     expect(ticks([990, 1090], 31)).toEqual([1000, 1050]);
+    expect(ticks([-0.4, 100], 40)).toEqual([0, 50, 100]);
   });
 
   test('tokens are shortened to what fits, by letters, and blanks can be seen', () => {

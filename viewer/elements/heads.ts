@@ -1,19 +1,13 @@
 // <fovea-heads>: all heads of all layers as small pictures with their summary numbers; one that is chosen is opened.
 // It computes nothing: pictures and numbers come in.
+import type { HeadSummary } from 'fovea/inspect';
 import { html, LitElement, nothing } from 'lit';
 import { headsStyle } from './heads-style.js';
 import { type Locale, preferredLocale } from './locale.js';
 import { type Picture, paintPicture } from './paint.js';
 
-/** What is known of a head; see headSummary() in fovea/inspect. */
-export interface HeadNumbers {
-  readonly entropy: number;
-  readonly distance: number;
-  readonly sinkShare: number;
-  readonly previous: number;
-  readonly same: number;
-  readonly next: number;
-}
+/** What is known of a head: the numbers of headSummary(). */
+export type HeadNumbers = Omit<HeadSummary, 'head'>;
 
 export type HeadMeasure = keyof HeadNumbers;
 

@@ -2,10 +2,10 @@
 // row statistics computed on the way, whole and in parts, against float64's weights.
 import assert from 'node:assert/strict';
 import type { AttentionProblem } from '../../../dist/attention/problem.js';
-import { attentionReference, weightsReference } from '../../../dist/attention/reference.js';
 import { validateAttention } from '../../../dist/attention/validate.js';
 import { type AttentionMap, attentionMap } from '../../../dist/index.js';
 import { type RandomCall, randomBool, randomCall, randomTensor, seeded } from '../../attention/calls.js';
+import { exactReadings, exactWeights } from '../../attention/readings.js';
 import { largestError } from '../attention-cases.js';
 import { once, type Step, truths, withBudget } from './lab.js';
 
@@ -70,34 +70,15 @@ function drawnPictures(n: number, m: number, random: () => number): Picture[] {
 }
 
 /** What the readings of a pair must be. */
-function exactReadings(
-  p: AttentionProblem,
-  { batch: b, head: h }: Pair,
-  offset: number,
-  pictures: Picture[],
-) {
-  const [n, m] = [p.queryCounts[b], p.packed ? p.keyCounts[b] : p.Lk];
-  const w = weightsReference(p, b, h, [0, n], [0, m]);
-  const received = new Float64Array(m);
-  const [entropy, distance, sinkWeight, diagonal] = [0, 0, 0, 0].map(() => new Float64Array(n));
-  const { logSumExp } = attentionReference(p);
-  for (let i = 0; i < n; i++) {
-    let mass = 0;
-    for (let j = 0; j < m; j++) {
-      const x = w[i * m + j];
-      received[j] += x;
-      mass += x;
-      if (x > 0) entropy[i] -= x * Math.log(x);
-      distance[i] += x * Math.abs(i + p.diagonal[b] - j);
-      if (j === i + p.diagonal[b] + offset) diagonal[i] = x;
-    }
-    if (mass > 0) distance[i] /= mass;
-    const at = p.statistics.offsets[b] + h * p.statistics.head + i * p.statistics.row;
-    if (p.sinks) sinkWeight[i] = Math.exp((p.sinks.data as Float64Array)[h] - logSumExp[at]);
-  }
-  const drawn = pictures.map((picture, at) => [`picture ${at}`, Float64Array.from(pictureOf(w, m, picture))]);
+function exactOf(p: AttentionProblem, { batch: b, head: h }: Pair, offset: number, pictures: Picture[]) {
+  const pair = exactWeights(p, b, h);
+  const { received, entropy, distance, sinkWeight, diagonal } = exactReadings(p, b, h, pair, offset);
+  const drawn = pictures.map((picture, at) => [
+    `picture ${at}`,
+    Float64Array.from(pictureOf(pair.w, pair.m, picture)),
+  ]);
   const exact = {
-    weights: w,
+    weights: pair.w,
     received,
     entropy,
     distance,
@@ -138,7 +119,7 @@ function readingStep(name: string, make: () => RandomCall, seed: number, bytes?:
     run: async ({ engine }) => {
       const { q, k, options, p, pair, offset, pictures } = given();
       if (!truths.has(name)) {
-        truths.set(name, { truth: exactReadings(p, pair, offset, pictures), bounds: {} });
+        truths.set(name, { truth: exactOf(p, pair, offset, pictures), bounds: {} });
       }
       const { dropout: _, ...own } = options;
       const map = await attentionMap(q, k, { ...own, engine });

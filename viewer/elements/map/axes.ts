@@ -199,7 +199,8 @@ export function ticks([from, to]: Span, least: number): number[] {
   const step =
     [1, 2, 5, 10].map((factor) => factor * power).find((value) => value >= least * (1 - 1e-9)) ?? power;
   const made: number[] = [];
-  for (let i = Math.ceil(Math.floor(from) / step) * step; i <= to; i += step)
+  // Views that begin before the matrix begin at -0.
+  for (let i = Math.ceil(Math.floor(from) / step) * step + 0; i <= to; i += step)
     if (i >= Math.floor(from)) made.push(i);
   return made;
 }
