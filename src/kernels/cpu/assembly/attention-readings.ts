@@ -337,7 +337,7 @@ export function attentionStatistics(args: usize, part: u32): void {
     for (let r0 = 0; r0 < rows; r0 += GROUP) {
       const valid = min(GROUP, rows - r0);
       const a = groupStart(tile, r0, valid), b = min(tile + TILE, lastKey(r0, valid));
-      if (a < b) weighCells(b - a, <usize>r0 << 2, valid, scores(args, t, r0, valid, a, b));
+      if (a < b) weighCells(b - a, <usize>r0 << 2, valid, scores(args, t, r0, valid, a, b), false);
     }
   }
   const out: usize = address(args, OUT) + partGroup * 64;

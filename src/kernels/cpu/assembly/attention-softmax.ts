@@ -7,38 +7,55 @@ import { cells, keepCells, rowAux, rowMax, rowSum, slopeCells } from './attentio
 
 /**
  * Scores times `factor` (> 0) become weights; −∞ becomes 0. Brings rowMax and rowSum at `offset` bytes up to date and
- * leaves in rowAux what earlier sums must be multiplied by; returns whether any of that is not 1.
+ * leaves in rowAux what earlier sums must be multiplied by; returns whether any of that is not 1. `fresh`: the rows have
+ * met no key before, so there are none.
  */
-export function weighCells(n: i32, offset: usize, valid: i32, factor: f32): bool {
+export function weighCells(n: i32, offset: usize, valid: i32, factor: f32, fresh: bool): bool {
   if (valid <= 4) {
     raiseFour(n, rowMax + offset, rowAux + offset, factor);
-    return weighFour(n, offset);
+    return weighFour(n, offset, fresh);
   }
   raiseEight(n, rowMax + offset, rowAux + offset, factor);
-  return weighEight(n, offset);
+  return weighEight(n, offset, fresh);
 }
 
-/** Writes the larger of `before` and the scores' maximum to `after`; multiplies the scores. */
+/**
+ * Writes the larger of `before` and the scores' maximum to `after`; multiplies the scores. Two keys at a time, each with
+ * maxima of its own, for one chain of them would wait for itself.
+ */
 function raiseEight(n: i32, before: usize, after: usize, factor: f32): void {
-  let a = v128.load(before), b = v128.load(before, 16);
+  let a = v128.load(before), b = v128.load(before, 16), a1 = a, b1 = b;
+  if (n & 1) {
+    // One more, that nobody reads again; n < 64 here, so its cells are there.
+    const last = cells + <usize>n * CELLS;
+    v128.store(last, MINUS_INFINITY);
+    v128.store(last, MINUS_INFINITY, 16);
+  }
   const end = cells + <usize>n * CELLS;
   if (factor == 1) {
-    for (let c = cells; c < end; c += CELLS) {
+    for (let c = cells; c < end; c += 2 * CELLS) {
       a = f32x4.pmax(a, v128.load(c));
       b = f32x4.pmax(b, v128.load(c, 16));
+      a1 = f32x4.pmax(a1, v128.load(c, 32));
+      b1 = f32x4.pmax(b1, v128.load(c, 48));
     }
   } else {
     const f = f32x4.splat(factor);
-    for (let c = cells; c < end; c += CELLS) {
+    for (let c = cells; c < end; c += 2 * CELLS) {
       const s = f32x4.mul(v128.load(c), f), t = f32x4.mul(v128.load(c, 16), f);
+      const s1 = f32x4.mul(v128.load(c, 32), f), t1 = f32x4.mul(v128.load(c, 48), f);
       v128.store(c, s);
       v128.store(c, t, 16);
+      v128.store(c, s1, 32);
+      v128.store(c, t1, 48);
       a = f32x4.pmax(a, s);
       b = f32x4.pmax(b, t);
+      a1 = f32x4.pmax(a1, s1);
+      b1 = f32x4.pmax(b1, t1);
     }
   }
-  v128.store(after, a);
-  v128.store(after, b, 16);
+  v128.store(after, f32x4.pmax(a, a1));
+  v128.store(after, f32x4.pmax(b, b1), 16);
 }
 
 function raiseFour(n: i32, before: usize, after: usize, factor: f32): void {
@@ -59,7 +76,7 @@ function raiseFour(n: i32, before: usize, after: usize, factor: f32): void {
   return v128.andnot(most, f32x4.eq(most, MINUS_INFINITY));
 }
 
-function weighEight(n: i32, offset: usize): bool {
+function weighEight(n: i32, offset: usize, fresh: bool): bool {
   const baseA = baseOf(v128.load(rowAux + offset)), baseB = baseOf(v128.load(rowAux + offset, 16));
   let sumA = f32x4.splat(0), sumB = f32x4.splat(0);
   const end = cells + <usize>n * CELLS;
@@ -71,11 +88,16 @@ function weighEight(n: i32, offset: usize): bool {
     sumA = f32x4.add(sumA, a);
     sumB = f32x4.add(sumB, b);
   }
+  if (fresh) {
+    begin(offset, sumA);
+    begin(offset + 16, sumB);
+    return false;
+  }
   const moved = update(offset, sumA), movedUpper = update(offset + 16, sumB);
   return moved || movedUpper;
 }
 
-function weighFour(n: i32, offset: usize): bool {
+function weighFour(n: i32, offset: usize, fresh: bool): bool {
   const base = baseOf(v128.load(rowAux + offset));
   let sum = f32x4.splat(0);
   const end = cells + <usize>n * CELLS;
@@ -84,7 +106,16 @@ function weighFour(n: i32, offset: usize): bool {
     v128.store(c, a);
     sum = f32x4.add(sum, a);
   }
-  return update(offset, sum);
+  if (!fresh) return update(offset, sum);
+  begin(offset, sum);
+  return false;
+}
+
+/** Four rows' first statistics. */
+// @ts-ignore: decorator
+@inline function begin(offset: usize, sum: v128): void {
+  v128.store(rowMax + offset, v128.load(rowAux + offset));
+  v128.store(rowSum + offset, sum);
 }
 
 /** Four rows' statistics from their new maximum, in rowAux, and the tile's sum; leaves the rescale factor in rowAux. */

@@ -197,6 +197,15 @@ function operand4(args: usize, slot: usize, b: i32, h: i32): usize {
  * low <= j < high (0, 0 where none is). Rows up to the next multiple of 8 repeat the last: they are never stored.
  */
 export function boundRows(from: i32, rows: i32): void {
+  if (!causal && windowLeft < 0 && windowRight < 0) {
+    for (let at: usize = 0; at < <usize>rows << 2; at += 32) {
+      v128.store(rowLow + at, i32x4.splat(0));
+      v128.store(rowLow + at, i32x4.splat(0), 16);
+      v128.store(rowHigh + at, i32x4.splat(keyLimit));
+      v128.store(rowHigh + at, i32x4.splat(keyLimit), 16);
+    }
+    return;
+  }
   for (let r = 0; r < rows; r++) {
     const own = <i64>(from + r) + diagonal;
     let low: i64 = windowLeft >= 0 ? own - windowLeft : 0;
@@ -214,20 +223,25 @@ export function boundRows(from: i32, rows: i32): void {
   }
 }
 
-/** First key that any of `rows` rows from row r0 of the chunk may attend to; Lk if there is none. */
+/** First key that any of `rows` rows from row r0 (a multiple of 8) of the chunk may attend to; Lk if there is none. */
 export function firstKey(r0: i32, rows: i32): i32 {
-  let first = Lk;
-  for (let r = r0; r < r0 + rows; r++) {
-    if (load<i32>(rowHigh + (<usize>r << 2)) > 0) first = min(first, load<i32>(rowLow + (<usize>r << 2)));
+  let first = i32x4.splat(Lk);
+  const end = <usize>(r0 + rows) << 2;
+  for (let at = <usize>r0 << 2; at < end; at += 16) {
+    const some = i32x4.gt_s(v128.load(rowHigh + at), i32x4.splat(0));
+    first = i32x4.min_s(first, v128.bitselect(v128.load(rowLow + at), first, some));
   }
-  return first;
+  first = i32x4.min_s(first, v128.shuffle<i32>(first, first, 2, 3, 0, 1));
+  return min(i32x4.extract_lane(first, 0), i32x4.extract_lane(first, 1));
 }
 
 /** The key after the last that any of these rows may attend to; 0 if there is none. */
 export function lastKey(r0: i32, rows: i32): i32 {
-  let last = 0;
-  for (let r = r0; r < r0 + rows; r++) last = max(last, load<i32>(rowHigh + (<usize>r << 2)));
-  return last;
+  let last = i32x4.splat(0);
+  const end = <usize>(r0 + rows) << 2;
+  for (let at = <usize>r0 << 2; at < end; at += 16) last = i32x4.max_s(last, v128.load(rowHigh + at));
+  last = i32x4.max_s(last, v128.shuffle<i32>(last, last, 2, 3, 0, 1));
+  return max(i32x4.extract_lane(last, 0), i32x4.extract_lane(last, 1));
 }
 
 /**

@@ -88,8 +88,8 @@ function attendGroup(args: usize, from: i32, r0: i32, valid: i32, tile: i32, end
   const stride = stagedStride(vRow, Dv), y = values + <usize>(a - tile) * stride;
   const width = (Dv + 7) & ~7, c = sums + <usize>(r0 * width) * 4;
   const leaks = mayLeak(r0, a, b, tile, end), fresh = first >= tile;
-  const moved = weighGroup(args, from, r0, valid, a, b, leaks);
-  if (moved && !fresh) rescale(c, width, <usize>r0 << 2);
+  const moved = weighGroup(args, from, r0, valid, a, b, leaks, fresh);
+  if (moved) rescale(c, width, <usize>r0 << 2);
   if (leaks) {
     if (fresh) clearRows(c, 0, 1, width * GROUP);
     addContextByCell(cells, slopeCells, n, y, stride, width, c);
@@ -104,7 +104,7 @@ function attendFew(args: usize, from: i32, r0: i32, valid: i32, tile: i32, end: 
   const a = max(tile, firstKey(r0, valid) & ~3), b = min(end, lastKey(r0, valid));
   if (a < b) {
     const leaks = mayLeak(r0, a, b, tile, end);
-    weighGroup(args, from, r0, valid, a, b, leaks);
+    weighGroup(args, from, r0, valid, a, b, leaks, true);
     if (leaks) signForbidden(b - a);
   }
   for (let r = r0; r < r0 + valid; r += 4) {
@@ -137,14 +137,16 @@ function mayLeak(r0: i32, a: i32, b: i32, tile: i32, end: i32): bool {
  * One group of rows against keys [a, b): cells become weights, times dropout's factors; if `leaks`, slopeCells marks
  * the forbidden ones. Returns whether earlier sums must be rescaled.
  */
-function weighGroup(args: usize, from: i32, r0: i32, valid: i32, a: i32, b: i32, leaks: bool): bool {
+function weighGroup(
+  args: usize, from: i32, r0: i32, valid: i32, a: i32, b: i32, leaks: bool, fresh: bool,
+): bool {
   const qT = queryT + <usize>(r0 * D) * 4;
   let factor: f32 = 1;
   if (leaks) {
     scoreCells(args, qT, from, r0, valid, a, b, false);
     markForbidden(b - a);
   } else factor = rawScores(args, qT, from, r0, valid, a, b);
-  const moved = weighCells(b - a, <usize>r0 << 2, valid, factor);
+  const moved = weighCells(b - a, <usize>r0 << 2, valid, factor, fresh);
   if (dropMode) {
     dropoutCells(args, from, r0, valid, a, b);
     dropCells(b - a);
@@ -211,6 +213,7 @@ function finishStatistics(args: usize, i: i32, r: i32, valid: i32): void {
 }
 
 function writeStatistic(to: usize, from: usize, valid: i32): void {
+  if (valid == 4 && statRow == 4) return v128.store(to, v128.load(from));
   for (let n = 0; n < valid; n++) {
     store<f32>(to, load<f32>(from));
     to += statRow;
