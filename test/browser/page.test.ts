@@ -38,11 +38,43 @@ async function koreanTrace(): Promise<Uint8Array> {
   return saveTrace(createTrace({ model: 'made by hand', texts, entries }));
 }
 
+declare global {
+  var workers: Worker[];
+  var deepFocus: () => Element | null;
+}
+
+/** In the page: the workers it starts, and what has the focus behind all shadows. */
+function watchPage(): void {
+  globalThis.workers = [];
+  globalThis.Worker = class extends Worker {
+    constructor(...given: ConstructorParameters<typeof Worker>) {
+      super(...given);
+      workers.push(this);
+    }
+  };
+  globalThis.deepFocus = () => {
+    let own = document.activeElement;
+    while (own?.shadowRoot?.activeElement) own = own.shadowRoot.activeElement;
+    return own;
+  };
+}
+
 /** One head over 200 tokens that have no names. */
 async function wideTrace(): Promise<Uint8Array> {
   const data = Float32Array.from({ length: 200 * 8 }, (_, n) => Math.sin(n * n));
   const q = { dtype: 'float32', shape: [1, 200, 8], data } as const;
   return saveTrace(createTrace({ entries: [{ name: 'wide', q, k: q }] }));
+}
+
+/** Attention of no heads, and of no keys. */
+async function emptyTrace(): Promise<Uint8Array> {
+  const tensor = (...shape: number[]) =>
+    ({ dtype: 'float32', shape, data: new Float32Array(shape.reduce((a, n) => a * n)) }) as const;
+  const entries = [
+    { name: 'no heads', q: tensor(0, 5, 8), k: tensor(0, 5, 8) },
+    { name: 'no keys', q: tensor(2, 5, 8), k: tensor(2, 0, 8) },
+  ];
+  return saveTrace(createTrace({ entries }));
 }
 
 describe.skipIf(!chromiumPath)('the page', () => {
@@ -58,6 +90,7 @@ describe.skipIf(!chromiumPath)('the page', () => {
     model = await makeTinyModel();
     await writeFile(join(folder, 'korean.safetensors'), await koreanTrace());
     await writeFile(join(folder, 'wide.safetensors'), await wideTrace());
+    await writeFile(join(folder, 'empty.safetensors'), await emptyTrace());
     await writeFile(join(folder, 'broken.safetensors'), (await koreanTrace()).subarray(0, 700));
     const files = new Map<string, Served>([
       ...(await folderFiles(viewer)),
@@ -72,6 +105,7 @@ describe.skipIf(!chromiumPath)('the page', () => {
     });
     page = await browser.newPage({ locale: 'en-US', viewport: { width: 1100, height: 800 } });
     page.setDefaultTimeout(TIMEOUT);
+    await page.addInitScript(watchPage);
     errors = [];
     page.on('pageerror', (error) => errors.push(error.message));
   }, TIMEOUT);
@@ -97,12 +131,31 @@ describe.skipIf(!chromiumPath)('the page', () => {
     await page.goto('about:blank');
     await page.goto(`${server.url}${hash}`);
   }
+  const drop = (bytes: number[], name: string) =>
+    page.evaluate(
+      ([numbers, name]) => {
+        const transfer = new DataTransfer();
+        transfer.items.add(new File([Uint8Array.from(numbers as number[])], name as string));
+        window.dispatchEvent(new DragEvent('drop', { dataTransfer: transfer, cancelable: true }));
+      },
+      [bytes, name],
+    );
   const readout = async () => {
     const text = (await page.locator('fovea-words [role=status]').textContent()) ?? '';
     return text.trim().replace(/\s+/g, ' ');
   };
   const sentence = () => page.getByRole('textbox', { name: 'Sentence' });
-  const tab = (name: string) => page.getByRole('tab', { name, exact: true });
+  const tab = (name: string) => page.getByRole('link', { name, exact: true });
+
+  test('Live begins with an example, its translation and its attention; the address stays bare', async () => {
+    await visit('');
+    await page.locator('fovea-words path').first().waitFor({ state: 'attached' });
+    expect(await sentence().inputValue()).toMatch(/\w+ \w+/);
+    expect(page.url()).toBe(server.url);
+    expect(await page.getByRole('alert').count()).toBe(0);
+    await tab('Overview').click();
+    await page.locator('fovea-heads .numbers').first().waitFor();
+  });
 
   test('Live translates what is typed, shows its attention, and a reload shows both again', async () => {
     await visit('');
@@ -147,7 +200,7 @@ describe.skipIf(!chromiumPath)('the page', () => {
   test('Back returns to the overview', async () => {
     await page.goBack();
     await page.locator('fovea-heads').waitFor();
-    expect(await tab('Overview').getAttribute('aria-selected')).toBe('true');
+    expect(await tab('Overview').getAttribute('aria-current')).toBe('page');
   });
 
   test('a trace of the host is opened, its view in the address restored', async () => {
@@ -162,7 +215,8 @@ describe.skipIf(!chromiumPath)('the page', () => {
     await visit('#trace=./korean.safetensors&view=overview');
     await page.locator('fovea-heads .numbers').first().waitFor();
     await tab('Overview').focus();
-    await page.keyboard.press('ArrowRight');
+    await page.keyboard.press('Tab');
+    await page.keyboard.press('Enter');
     await page.locator('fovea-words button').first().waitFor();
     expect(
       await tab('Words').evaluate((own) => own === (own.getRootNode() as ShadowRoot).activeElement),
@@ -199,7 +253,7 @@ describe.skipIf(!chromiumPath)('the page', () => {
     await tab('지도').waitFor();
     const other = await browser.newPage({ locale: 'ko-KR' });
     await other.goto(server.url);
-    await other.getByRole('tab', { name: '실시간' }).waitFor();
+    await other.getByRole('link', { name: '실시간' }).waitFor();
     await other.close();
   });
 
@@ -294,13 +348,76 @@ describe.skipIf(!chromiumPath)('the page', () => {
   test('Compare shows two heads, and takes a second trace by drag and drop', async () => {
     await visit('#trace=./korean.safetensors&view=compare');
     await page.getByRole('region', { name: 'Right' }).waitFor();
-    const bytes = [...(await readFile(join(folder, 'korean.safetensors')))];
-    await page.evaluate((numbers) => {
-      const transfer = new DataTransfer();
-      transfer.items.add(new File([Uint8Array.from(numbers)], 'second.safetensors'));
-      window.dispatchEvent(new DragEvent('drop', { dataTransfer: transfer, cancelable: true }));
-    }, bytes);
+    await drop([...(await readFile(join(folder, 'korean.safetensors')))], 'second.safetensors');
     await page.getByRole('region', { name: 'second.safetensors' }).waitFor();
+  });
+
+  test('Compare shows sides of other lengths, and heads that one side does not have', async () => {
+    await visit('#trace=./wide.safetensors&view=compare&box=150,190,20,60&head=0&head2=5');
+    await page.locator('fovea-map canvas').nth(1).waitFor();
+    const bytes = [...(await readFile(join(folder, 'korean.safetensors')))];
+    await drop(bytes, 'second.safetensors');
+    const right = page.getByRole('region', { name: 'second.safetensors' });
+    await right.locator('fovea-map canvas').first().waitFor();
+    // The same part of the whole: a fifth of 200 queries on the left, less than all of 4 on the right.
+    await expect.poll(() => span(0)).toBeLessThan(100);
+    expect(await page.getByRole('alert').count()).toBe(0);
+  });
+
+  for (const view of ['overview', 'words', 'map', 'compare'])
+    test(`attention without heads, or without keys, is said to be empty: ${view}`, async () => {
+      for (const at of ['no heads', 'no keys']) {
+        await visit(`#trace=./empty.safetensors&view=${view}&at=${at}&head=1&box=0,1,0,1&word=q1`);
+        await tab('Live').waitFor();
+        if (view === 'overview') await page.locator('fovea-heads').waitFor();
+        else await page.getByText('This attention is empty').first().waitFor();
+        expect(await page.getByRole('alert').count()).toBe(0);
+      }
+    });
+
+  test('an address of nonsense shows what there is: every view, no error', async () => {
+    const nonsense =
+      'at=constructor&at2=%00&head=99999&head2=-1&box=1e300,-1e300,7,NaN&range=5,-1&word=q999&sort=up&lang=xx&theme=%';
+    const shown = { overview: 'fovea-heads', words: 'fovea-words', map: 'fovea-map', compare: 'fovea-map' };
+    for (const [view, element] of Object.entries(shown)) {
+      for (const more of ['', '&box=900,4000,900,4000', '&box=9,-9,9,-9&scale=log&range=-3,-9']) {
+        await visit(`#trace=./korean.safetensors&view=${view}&${nonsense}${more}`);
+        await page.locator(element).first().waitFor();
+        if (element === 'fovea-map') expect(await span(0)).toBe(4);
+        expect(await page.getByRole('alert').count()).toBe(0);
+      }
+    }
+    await visit('#view=nobody&trace=%25');
+    await page.getByRole('alert').waitFor();
+    await sentence().waitFor();
+  });
+
+  test('the keyboard reaches the view past the bar, the views in order, each with a mark where one is', async () => {
+    await visit('#trace=./korean.safetensors&view=map');
+    await page.locator('fovea-map canvas').first().waitFor();
+    await page.keyboard.press('Tab');
+    await page.keyboard.press('Enter');
+    await page.keyboard.press('Tab');
+    expect(await page.evaluate(() => deepFocus()?.localName)).toBe('select');
+    expect(await page.getByRole('navigation').getByRole('link').allInnerTexts()).toEqual([
+      ...['Live', 'Overview', 'Words', 'Map', 'Compare'],
+    ]);
+    expect(await page.locator('[aria-current=page]').allInnerTexts()).toEqual(['Map']);
+    for (const landmark of ['banner', 'navigation', 'main'] as const)
+      expect(await page.getByRole(landmark).count()).toBe(1);
+  });
+
+  test('an engine that died is told in every view, with a way to go on', async () => {
+    await visit('#trace=./korean.safetensors&view=words');
+    await page.locator('fovea-words').waitFor();
+    await page.evaluate(() => workers[0].onerror!(new ErrorEvent('error', { message: 'killed' })));
+    await page.getByLabel('Head').selectOption('1');
+    await page.getByRole('alert').waitFor();
+    expect(await page.getByRole('alert').textContent()).toMatch(/has stopped: .*killed/);
+    await page.getByRole('button', { name: 'Reload the page' }).click();
+    await page.locator('fovea-words button').first().waitFor();
+    expect(await page.getByRole('alert').count()).toBe(0);
+    expect(await page.getByLabel('Head').inputValue()).toBe('1');
   });
 
   test('nothing was thrown that nobody caught', () => {

@@ -56,4 +56,7 @@ export function select(trace: Trace, { at, head }: Place): Selection {
 /** Whether a sentence fits the screen as words. */
 export const WORDS_LIMIT = 400;
 
+/** Whether there is no weight at all to show. */
+export const isEmpty = ({ shape }: TraceEntry): boolean => shape.includes(0);
+
 export const isLong = ({ shape: [, Lq, Lk] }: TraceEntry): boolean => Lq > WORDS_LIMIT || Lk > WORDS_LIMIT;

@@ -1,11 +1,14 @@
 // <map-pane>: one head's map with its labels, and the words beside the crosshair.
 import 'fovea/elements';
-import type { AttentionMap, TokenText, Trace } from 'fovea';
+import type { AttentionMap, TokenText, Trace, TraceEntry } from 'fovea';
 import { css, html, LitElement, nothing } from 'lit';
-import { Latest, report } from './events.js';
+import { Latest } from './events.js';
+import { failure } from './failure.js';
+import { isEmpty } from './groups.js';
+import { follow, type Loading, loadingLine } from './loading.js';
 import { columnText, contextOf, rowText } from './reading.js';
 import { selectOne } from './selection-bar.js';
-import type { Box, PageState, Place } from './state.js';
+import { type Box, boxWithin, type PageState, type Place } from './state.js';
 import type { Strings } from './strings.js';
 import { ui } from './ui.js';
 
@@ -62,7 +65,8 @@ export class MapPane extends LitElement {
     strings: { attribute: false },
     map: { state: true },
     cell: { state: true },
-    fraction: { state: true },
+    loading: { state: true },
+    failed: { state: true },
   };
   declare trace: Trace;
   declare place: Place;
@@ -72,42 +76,48 @@ export class MapPane extends LitElement {
   declare private map: AttentionMap | undefined;
   declare private cell: Cell | undefined;
   /** Of q and k, while they are read. */
-  declare private fraction: number;
+  declare private loading: Loading;
+  declare private failed: unknown;
   private readonly latest = new Latest();
-  private readFor: readonly unknown[] = [];
+  private readFor: TraceEntry | undefined;
 
   constructor() {
     super();
-    this.fraction = 0;
+    this.loading = { fraction: 0 };
   }
 
   protected override render() {
-    const { strings, state, trace, map } = this;
-    const { entries, heads } = selectOne(trace, this.place);
+    const { entries, heads } = selectOne(this.trace, this.place);
     const [entry] = entries;
-    const [rows, columns] = [rowText(trace, entry), columnText(trace, entry)];
-    return html`<div class="frame">
-        ${
-          map === undefined
-            ? html`<label class="note"
-                >${strings.reading} <progress max="1" .value=${this.fraction}></progress
-              ></label>`
-            : html`<fovea-map
-                .map=${map}
-                .batch=${0}
-                .head=${heads[0]}
-                .queryLabels=${rows?.tokens}
-                .keyLabels=${columns?.tokens}
-                .reduce=${state.reduce}
-                .scale=${state.scale}
-                .range=${state.range}
-                .view=${this.box}
-                .locale=${state.locale ?? 'en'}
-                @fovea-cell=${this.point}
-              ></fovea-map>`
-        }
-      </div>
+    if (isEmpty(entry)) return html`<p class="note">${this.strings.noCells}</p>`;
+    const [rows, columns] = [rowText(this.trace, entry), columnText(this.trace, entry)];
+    return html`<div class="frame">${this.picture(entry, heads[0], rows?.tokens, columns?.tokens)}</div>
       ${this.words(rows, columns)}`;
+  }
+
+  private picture(
+    { shape: [, Lq, Lk] }: TraceEntry,
+    head: number,
+    rows: readonly string[] | undefined,
+    columns: readonly string[] | undefined,
+  ) {
+    const { strings, state, map, failed } = this;
+    if (failed !== undefined)
+      return html`<p class="error" role="alert">${failure(failed, strings, undefined, () => this.read())}</p>`;
+    if (map === undefined) return loadingLine(this.loading, strings);
+    return html`<fovea-map
+      .map=${map}
+      .batch=${0}
+      .head=${head}
+      .queryLabels=${rows}
+      .keyLabels=${columns}
+      .reduce=${state.reduce}
+      .scale=${state.scale}
+      .range=${state.range}
+      .view=${boxWithin(this.box, Lq, Lk)}
+      .locale=${state.locale ?? 'en'}
+      @fovea-cell=${this.point}
+    ></fovea-map>`;
   }
 
   private words(rows: TokenText | undefined, columns: TokenText | undefined) {
@@ -119,24 +129,35 @@ export class MapPane extends LitElement {
   }
 
   protected override updated(): void {
-    const { trace, place } = this;
-    const { entries } = selectOne(trace, place);
-    if (this.readFor[0] === trace && this.readFor[1] === entries[0]) return;
-    this.readFor = [trace, entries[0]];
-    this.map = undefined;
+    const [entry] = selectOne(this.trace, this.place).entries;
+    if (this.readFor === entry) return;
+    this.readFor = entry;
     this.cell = undefined;
-    this.fraction = 0;
+    this.read();
+  }
+
+  private read(): void {
+    const entry = this.readFor!;
+    this.map = undefined;
+    this.failed = undefined;
+    const onProgress = follow((loading) => {
+      if (entry === this.readFor) this.loading = loading;
+    });
     this.latest
-      .run((signal) => entries[0].map({ signal, onProgress: this.progress }))
+      .run((signal) => entry.map({ signal, onProgress }))
       .then((map) => {
         if (map) this.map = map;
       })
-      .catch((error) => report(this, error));
+      .catch((error) => {
+        this.failed = error;
+      });
   }
 
-  private readonly progress = (fraction: number): void => {
-    this.fraction = fraction;
-  };
+  override disconnectedCallback(): void {
+    super.disconnectedCallback();
+    this.latest.stop();
+    this.readFor = undefined;
+  }
 
   /** The last words stay when nothing is pointed at any more. */
   private point({ detail }: CustomEvent<Cell | null>): void {

@@ -27,25 +27,23 @@ export const pageStyle = css`
     width: 1.625rem;
     height: 1.625rem;
   }
-  [role='tablist'] {
+  nav {
     display: flex;
     flex: 1;
     gap: 0.15rem;
   }
-  [role='tab'] {
-    min-height: 2.25rem;
-    padding: 0 0.8rem;
-    border: 0;
+  nav a {
+    padding: 0.375rem 0.8rem;
     border-radius: 0.5rem;
-    background: none;
     color: var(--fovea-muted);
     font-size: 0.9375rem;
-    cursor: pointer;
+    text-decoration: none;
+    white-space: nowrap;
   }
-  [role='tab']:hover {
+  nav a:hover {
     color: var(--fovea-ink);
   }
-  [role='tab'][aria-selected='true'] {
+  nav a[aria-current] {
     background: color-mix(in oklab, var(--fovea-accent) 14%, transparent);
     color: var(--fovea-ink);
     font-weight: 600;
@@ -56,17 +54,17 @@ export const pageStyle = css`
     margin-left: auto;
   }
   @media (max-width: 54rem) {
-    [role='tablist'] {
+    nav {
       order: 3;
       flex-basis: 100%;
     }
   }
   @media (max-width: 30rem) {
-    [role='tablist'] {
+    nav {
       justify-content: space-between;
     }
-    [role='tab'] {
-      padding: 0 0.45rem;
+    nav a {
+      padding: 0.375rem 0.45rem;
     }
     .tools {
       gap: 0.25rem;
@@ -80,6 +78,18 @@ export const pageStyle = css`
   }
   .tools select {
     max-width: 8rem;
+  }
+  .skip {
+    position: fixed;
+    top: 0.5rem;
+    left: 0.5rem;
+    z-index: 20;
+  }
+  .skip:not(:focus) {
+    clip-path: inset(50%);
+  }
+  main:focus {
+    outline: 0;
   }
   main {
     max-width: 78rem;
@@ -105,12 +115,12 @@ export const pageStyle = css`
   }
   .message {
     display: flex;
-    justify-content: space-between;
     align-items: start;
-    gap: 1rem;
+    gap: 0.6rem;
     margin: 0 0 1rem;
   }
   .message span {
+    flex: 1;
     overflow-wrap: anywhere;
   }
   .message button {

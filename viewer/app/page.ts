@@ -2,10 +2,20 @@
 import type { Locale } from 'fovea/elements';
 import { html, LitElement, nothing } from 'lit';
 import type { StateChange } from './events.js';
+import { failure } from './failure.js';
 import { pageStyle } from './page-style.js';
 import { Session } from './session.js';
-import { FILE, formatState, LIVE, type PageState, parseState, VIEWS, type View } from './state.js';
-import { explain, STRINGS, type Strings } from './strings.js';
+import {
+  FILE,
+  formatState,
+  LIVE,
+  type PageState,
+  parseState,
+  sentenceOf,
+  VIEWS,
+  type View,
+} from './state.js';
+import { STRINGS, type Strings } from './strings.js';
 import { ui } from './ui.js';
 import './views/compare.js';
 import './views/live.js';
@@ -24,25 +34,23 @@ export class FoveaPage extends LitElement {
   static override styles = [ui, pageStyle];
   static override properties = {
     state: { state: true },
-    message: { state: true },
-    loading: { state: true },
+    told: { state: true },
     dragging: { state: true },
   };
   declare private state: PageState;
-  declare private message: string;
-  /** Whether a trace is being opened. */
-  declare private loading: boolean;
+  /** What went wrong, and the words before it; a string says all by itself. */
+  declare private told: { readonly error: unknown; readonly before?: string } | undefined;
   declare private dragging: boolean;
-  private readonly session = new Session(() => this.liveChanged());
+  private readonly session = new Session(() => this.sessionChanged());
   /** So that views see that the session, the same object, has changed. */
   private version = 0;
+  /** The trace that is to be shown; undefined until the page knows. */
+  private wanted: string | undefined;
   private writing: ReturnType<typeof setTimeout> | undefined;
 
   constructor() {
     super();
     this.state = parseState(location.hash);
-    this.message = '';
-    this.loading = false;
     this.dragging = false;
     this.addEventListener('page-change', (event) => this.change((event as CustomEvent<StateChange>).detail));
     this.addEventListener('page-error', (event) => this.say((event as CustomEvent).detail));
@@ -77,27 +85,15 @@ export class FoveaPage extends LitElement {
     document.documentElement.lang = this.locale;
     document.documentElement.toggleAttribute('data-theme', false);
     if (this.state.theme) document.documentElement.dataset.theme = this.state.theme;
-    return html`<header class="top">
+    return html`<button class="plain skip" @click=${this.skip}>${strings.skip}</button>
+      <header class="top">
         <h1 class="brand" title=${strings.tagline}><img src="./icon.svg" alt="" />Fovea</h1>
-        <div role="tablist" aria-label=${strings.viewsLabel} @keydown=${this.moveTab}>
-          ${VIEWS.map(
-            (name) => html`<button
-              role="tab"
-              id="tab-${name}"
-              aria-selected=${name === view}
-              aria-controls="panel"
-              tabindex=${name === view ? 0 : -1}
-              @click=${() => this.change({ patch: { view: name }, push: true })}
-            >
-              ${strings.views[name]}
-            </button>`,
-          )}
-        </div>
+        <nav aria-label=${strings.viewsLabel}>${VIEWS.map((name) => this.link(name))}</nav>
         <div class="tools">
           <button class="plain" @click=${() => this.choose('current')}>${strings.open}</button>
           <select aria-label=${strings.language} @change=${this.setLocale}>
-            <option value="en" .selected=${this.locale === 'en'}>English</option>
-            <option value="ko" .selected=${this.locale === 'ko'}>한국어</option>
+            <option value="en" lang="en" .selected=${this.locale === 'en'}>English</option>
+            <option value="ko" lang="ko" .selected=${this.locale === 'ko'}>한국어</option>
           </select>
           <select aria-label=${strings.theme} @change=${this.setTheme}>
             ${(['system', 'light', 'dark'] as const).map(
@@ -110,25 +106,41 @@ export class FoveaPage extends LitElement {
           <input class="hidden" type="file" accept=".safetensors" tabindex="-1" aria-hidden="true" @change=${this.chosen} />
         </div>
       </header>
-      <main id="panel" role="tabpanel" aria-labelledby="tab-${view}">
-        ${
-          this.message === ''
-            ? nothing
-            : html`<p class="error message" role="alert">
-                <span>${this.message}</span>
-                <button class="plain" @click=${() => this.say('')}>${strings.dismiss}</button>
-              </p>`
-        }
+      <main tabindex="-1">
+        ${this.told ? this.notice(this.told) : nothing}
         <h2 class="hidden">${strings.views[view]}</h2>
         ${this.body()}
       </main>
       ${this.dragging ? html`<div class="drop">${strings.drop}</div>` : nothing}`;
   }
 
+  /** A view's address, which may as well be opened in another tab of the browser. */
+  private link(name: View) {
+    const open = (event: MouseEvent) => {
+      if (event.ctrlKey || event.metaKey || event.shiftKey || event.altKey) return;
+      event.preventDefault();
+      this.change({ patch: { view: name }, push: true });
+    };
+    return html`<a
+      href="#${formatState({ ...this.state, view: name })}"
+      aria-current=${name === this.view ? 'page' : nothing}
+      @click=${open}
+      >${this.strings.views[name]}</a
+    >`;
+  }
+
+  private notice({ error, before }: { error: unknown; before?: string }) {
+    const { strings } = this;
+    return html`<div class="error message" role="alert">
+      ${typeof error === 'string' ? html`<span>${error}</span>` : failure(error, strings, before)}
+      <button class="plain" @click=${() => this.say(undefined)}>${strings.dismiss}</button>
+    </div>`;
+  }
+
   private body() {
     const { strings, session, view } = this;
     const state = { ...this.state, locale: this.locale };
-    if (view === 'live' && (state.view || !this.loading || state.text))
+    if (view === 'live' && (state.view || state.text || (this.wanted !== undefined && !session.busy)))
       return html`<view-live
         .live=${session.live}
         .version=${this.version}
@@ -136,7 +148,7 @@ export class FoveaPage extends LitElement {
         .strings=${strings}
       ></view-live>`;
     const { current, second } = session;
-    if (!current) return this.empty();
+    if (!current || session.busy) return this.empty();
     const { trace, name, key } = current;
     const title = html`<p class="current">
       ${key === LIVE ? strings.liveTrace : nothing}<b>${name}</b>${trace.model ?? nothing}
@@ -159,11 +171,17 @@ export class FoveaPage extends LitElement {
     }
   }
 
+  /** What stands where there is no trace: it is on its way, or failed, or none was asked for. */
   private empty() {
-    const { strings } = this;
-    const busy =
-      this.loading || this.session.live.phase === 'loading' || this.session.live.phase === 'working';
-    if (busy) return html`<div class="empty card" role="status"><p>${strings.reading}</p></div>`;
+    const { strings, wanted } = this;
+    const { busy, live } = this.session;
+    const { error, phase } = wanted === LIVE ? live : { error: undefined, phase: 'idle' };
+    if (error !== undefined && phase === 'done')
+      return html`<div class="empty card" role="alert">
+        ${failure(error, strings, live.modelFailed ? strings.noModel : undefined, () => void this.open())}
+      </div>`;
+    if (busy || phase !== 'idle' || wanted === undefined)
+      return html`<div class="empty card" role="status"><p>${strings.reading}</p></div>`;
     return html`<div class="empty card">
       <h2>${strings.noTrace}</h2>
       <p>${strings.noTraceHint}</p>
@@ -204,32 +222,26 @@ export class FoveaPage extends LitElement {
 
   /** Opens what the state names: a trace of the host, or the translation of its sentence. */
   private async open(): Promise<void> {
-    const { session, state } = this;
-    this.loading = true;
+    const { session } = this;
+    const first = await session.firstTrace();
+    const wanted = this.state.trace ?? first;
+    if (wanted !== this.wanted) this.say(undefined);
+    this.wanted = wanted;
+    this.requestUpdate();
     try {
-      const wanted = state.trace ?? (await session.firstTrace());
-      if (wanted !== LIVE && this.view === 'live') void session.live.translate(state.text ?? '');
-      if (wanted === LIVE) {
-        await session.live.translate(state.text ?? '');
-        if (session.live.error !== undefined && this.view !== 'live') this.say(session.live.error);
-      } else if (wanted.startsWith(FILE)) {
-        if (!(await session.showFile(wanted))) this.say(this.strings.gone(wanted.slice(FILE.length)));
-      } else {
-        await session.showAddress(wanted);
-        if (this.state.view === undefined) this.firstView();
-      }
+      if (wanted === LIVE) session.followLive();
+      else if (wanted.startsWith(FILE)) {
+        if ((await session.showFile(wanted)) === undefined)
+          this.say(this.strings.gone(wanted.slice(FILE.length)));
+      } else if ((await session.showAddress(wanted)) && this.state.view === undefined) this.firstView();
     } catch (error) {
       this.say(error, this.strings.badTrace);
-    } finally {
-      this.loading = false;
     }
+    if (wanted === LIVE || this.view === 'live') void session.live.translate(sentenceOf(this.state));
   }
 
-  private liveChanged(): void {
+  private sessionChanged(): void {
     this.version++;
-    const { result, phase } = this.session.live;
-    const live = this.state.trace === LIVE || this.state.trace === undefined;
-    if (phase === 'done' && result && live) this.session.showLive(result);
     this.requestUpdate();
   }
 
@@ -253,17 +265,17 @@ export class FoveaPage extends LitElement {
   }
 
   private async openFile(file: File, place: 'current' | 'second'): Promise<void> {
-    this.loading = true;
     try {
-      const { key } = await this.session.openFile(file, place);
-      this.message = '';
+      const opened = await this.session.openFile(file, place);
+      if (!opened) return;
+      this.say(undefined);
       if (place === 'second') return;
+      const { key } = opened;
+      this.wanted = key;
       this.state = { ...this.state, trace: key, place: {}, other: {}, word: undefined, box: undefined };
       this.firstView();
     } catch (error) {
       this.say(error, `${this.strings.badTrace} ${file.name} ·`);
-    } finally {
-      this.loading = false;
     }
   }
 
@@ -281,8 +293,12 @@ export class FoveaPage extends LitElement {
     void this.openFile(file, this.view === 'compare' && this.session.current ? 'second' : 'current');
   };
 
+  private readonly skip = (): void => {
+    this.renderRoot.querySelector('main')!.focus();
+  };
+
   private say(error: unknown, before?: string): void {
-    this.message = typeof error === 'string' ? error : explain(error, this.strings, before);
+    this.told = error === undefined ? undefined : { error, before };
   }
 
   private setLocale(event: Event): void {
@@ -295,24 +311,6 @@ export class FoveaPage extends LitElement {
       patch: { theme: value === 'system' ? undefined : (value as 'light' | 'dark') },
       push: false,
     });
-  }
-
-  /** Arrows go from tab to tab, as in every tab list. */
-  private moveTab(event: KeyboardEvent): void {
-    const now = VIEWS.indexOf(this.view);
-    const goals: Record<string, number> = {
-      ArrowLeft: (now + VIEWS.length - 1) % VIEWS.length,
-      ArrowRight: (now + 1) % VIEWS.length,
-      Home: 0,
-      End: VIEWS.length - 1,
-    };
-    const goal = goals[event.key];
-    if (goal === undefined) return;
-    event.preventDefault();
-    this.change({ patch: { view: VIEWS[goal] }, push: true });
-    void this.updateComplete.then(() =>
-      this.renderRoot.querySelector<HTMLElement>(`#tab-${VIEWS[goal]}`)?.focus(),
-    );
   }
 }
 

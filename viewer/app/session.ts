@@ -1,6 +1,7 @@
 // The traces the page has open, and where they come from. Old ones are disposed once nothing shows them.
 import { type ByteSource, defaultEngine, FileFormatError, openTrace, type Trace } from 'fovea';
-import { GRACE, Live, type LiveResult } from './live.js';
+import { Latest } from './events.js';
+import { GRACE, Live } from './live.js';
 import { openAddress } from './remote-file.js';
 import { FILE, LIVE } from './state.js';
 
@@ -18,6 +19,8 @@ export interface OpenedTrace {
   readonly name: string;
 }
 
+type PlaceOfTrace = 'current' | 'second';
+
 export class Session {
   current: OpenedTrace | undefined;
   second: OpenedTrace | undefined;
@@ -25,12 +28,26 @@ export class Session {
   private readonly config: Promise<Config>;
   /** Opened from disk before, by key: Back opens them again. */
   private readonly files = new Map<string, File>();
+  private readonly newest = { current: new Latest(), second: new Latest() };
+  /** Whether the current trace is that of each translation. */
+  private follows = false;
+  /** What is being opened as the current trace. */
+  private opening: { readonly key: string; readonly done: Promise<boolean> } | undefined;
 
-  constructor(changed: () => void) {
+  /** `changed` is called whenever what it holds is another. */
+  constructor(private readonly changed: () => void) {
     this.config = readConfig();
     // It starts while the page does; whoever needs it meets its error.
     defaultEngine().catch(() => {});
-    this.live = new Live(async () => (await this.config).model, changed);
+    this.live = new Live(
+      async () => (await this.config).model,
+      () => this.liveChanged(),
+    );
+  }
+
+  /** Whether another trace is about to be the current one. */
+  get busy(): boolean {
+    return this.opening !== undefined;
   }
 
   /** The trace that is shown where the address names none. */
@@ -38,43 +55,108 @@ export class Session {
     return (await this.config).trace ?? LIVE;
   }
 
-  /** Shows the translation just made. */
-  showLive({ trace, source }: LiveResult): void {
-    if (this.current?.trace !== trace) this.replace({ trace, key: LIVE, name: source });
+  /** Shows the newest translation, and each that follows; until there is one, nothing. */
+  followLive(): void {
+    this.stopOpening();
+    this.follows = true;
+    if (this.current?.key !== LIVE) this.replace('current', undefined);
+    this.liveChanged();
   }
 
-  /** Shows the trace at an address of the page's host. */
-  async showAddress(address: string): Promise<void> {
-    if (this.current?.key === address) return;
-    const name = decodeURIComponent(address.split('/').at(-1) ?? address);
-    this.replace({ trace: await openFilled(await openAddress(address), name), key: address, name });
+  /** Shows the trace at an address of the page's host. False where something else was asked for meanwhile. */
+  showAddress(address: string): Promise<boolean> {
+    return this.show(address, nameOf(address), (signal) => openAddress(address, signal));
   }
 
-  /** Shows a file opened before; without it, nothing, and false is returned. */
-  async showFile(key: string): Promise<boolean> {
-    if (this.current?.key === key) return true;
+  /** Shows a file opened before; without it, nothing, and `undefined` is returned. */
+  async showFile(key: string): Promise<boolean | undefined> {
     const file = this.files.get(key);
-    if (file) await this.openFile(file, 'current');
-    else this.replace(undefined);
-    return file !== undefined;
+    if (file || this.current?.key === key) return this.show(key, key.slice(FILE.length), () => file!);
+    this.stopOpening();
+    this.replace('current', undefined);
+    return undefined;
   }
 
-  /** Opens a file of the reader's, as the current trace or the second. */
-  async openFile(file: File, place: 'current' | 'second'): Promise<OpenedTrace> {
-    const opened = { trace: await openFilled(file, file.name), key: FILE + file.name, name: file.name };
-    if (place === 'current') {
-      this.replace(opened);
-      this.files.set(opened.key, file);
-    } else {
-      discard(this.second);
-      this.second = opened;
-    }
+  /** Opens a file of the reader's, as the current trace or the second; undefined where another was chosen meanwhile. */
+  async openFile(file: File, place: PlaceOfTrace): Promise<OpenedTrace | undefined> {
+    const key = FILE + file.name;
+    if (place === 'current') this.opening = undefined;
+    const opened = await this.open(place, key, file.name, () => file);
+    if (!opened || place === 'second') return opened;
+    this.follows = false;
+    this.files.set(key, file);
     return opened;
   }
 
-  private replace(opened: OpenedTrace | undefined): void {
-    discard(this.current);
-    this.current = opened;
+  /** Shows what is named by a key: what is there stays, what is on its way is not asked for again. */
+  private async show(
+    key: string,
+    name: string,
+    source: (signal: AbortSignal) => ByteSource | Promise<ByteSource>,
+  ): Promise<boolean> {
+    if (this.opening?.key === key) return this.opening.done;
+    this.stopOpening();
+    if (this.current?.key === key) return true;
+    // What was shown before is not what the address says now, also where this fails.
+    this.replace('current', undefined);
+    const done = this.open('current', key, name, source).then((opened) => opened !== undefined);
+    const own = { key, done };
+    this.opening = own;
+    this.changed();
+    try {
+      return await done;
+    } finally {
+      if (this.opening === own) this.opening = undefined;
+      this.changed();
+    }
+  }
+
+  private open(
+    place: PlaceOfTrace,
+    key: string,
+    name: string,
+    source: (signal: AbortSignal) => ByteSource | Promise<ByteSource>,
+  ): Promise<OpenedTrace | undefined> {
+    return this.newest[place].run(async (signal) => {
+      const trace = await openFilled(await source(signal), name);
+      if (signal.aborted) trace.dispose();
+      signal.throwIfAborted();
+      const opened = { trace, key, name };
+      this.replace(place, opened);
+      return opened;
+    });
+  }
+
+  private liveChanged(): void {
+    const { phase, result, error } = this.live;
+    const made = this.follows && phase === 'done' && error === undefined ? result : undefined;
+    if (made && this.current?.trace !== made.trace)
+      this.replace('current', { trace: made.trace, key: LIVE, name: made.source });
+    this.changed();
+  }
+
+  private stopOpening(): void {
+    this.newest.current.stop();
+    this.opening = undefined;
+    this.follows = false;
+  }
+
+  private replace(place: PlaceOfTrace, opened: OpenedTrace | undefined): void {
+    const old = this[place];
+    // Live disposes its own.
+    if (old && old.key !== LIVE) setTimeout(() => old.trace.dispose(), GRACE);
+    this[place] = opened;
+    this.changed();
+  }
+}
+
+/** The last part of an address, as people write it. */
+function nameOf(address: string): string {
+  const name = address.split('/').at(-1) || address;
+  try {
+    return decodeURIComponent(name);
+  } catch {
+    return name;
   }
 }
 
@@ -83,11 +165,6 @@ async function openFilled(source: ByteSource, name: string): Promise<Trace> {
   if (trace.entries.length > 0) return trace;
   trace.dispose();
   throw new FileFormatError(`${name}: the trace holds no attention`);
-}
-
-/** Live disposes its own. */
-function discard(opened: OpenedTrace | undefined): void {
-  if (opened && opened.key !== LIVE) setTimeout(() => opened.trace.dispose(), GRACE);
 }
 
 /** `?model=` and `?trace=` of the page's address come before page.json. */
@@ -100,5 +177,5 @@ async function readConfig(): Promise<Config> {
   } catch {
     // A host without it, or with a broken one: what is usual holds.
   }
-  return { model: asked.get('model') ?? config.model, trace: asked.get('trace') ?? config.trace };
+  return { model: asked.get('model') || config.model, trace: asked.get('trace') || config.trace };
 }

@@ -42,6 +42,17 @@ export interface PageState {
 export const LIVE = 'live';
 export const FILE = 'file:';
 
+/** What Live offers, the first at once. */
+export const EXAMPLES = [
+  'Who is taking responsibility for the loss?',
+  'I have never seen such a beautiful sunset.',
+  'We were all present at the meeting yesterday.',
+  'She told me that she would not come back.',
+] as const;
+
+/** What Live translates: an example until something was written, or taken away. */
+export const sentenceOf = ({ text }: Pick<PageState, 'text'>): string => text ?? EXAMPLES[0];
+
 const MEASURES = ['entropy', 'distance', 'sinkShare', 'previous', 'same', 'next'] as const;
 const DEFAULTS = {
   look: 'arcs',
@@ -74,7 +85,7 @@ export function parseState(hash: string): PageState {
     box: parseBox(fields.get('box')),
     reduce: choice('reduce', ['mean', 'max', 'sum']) ?? DEFAULTS.reduce,
     scale: choice('scale', ['linear', 'log']) ?? DEFAULTS.scale,
-    range: numbers(fields.get('range'), 2) as [number, number] | undefined,
+    range: parseRange(fields.get('range')),
     locale: choice('lang', ['en', 'ko']),
     theme: choice('theme', ['light', 'dark']),
   };
@@ -103,18 +114,39 @@ export function formatState(state: PageState): string {
   return new URLSearchParams(list.map(([name, value]) => [name, String(value)])).toString();
 }
 
-const brief = (x: number): number => Number(x.toFixed(3));
+/** Within a thousandth of a cell; no cell is a billion away. */
+const brief = (x: number): number => Number(Math.min(1e9, Math.max(-1e9, x)).toFixed(3));
 
 function numbers(text: string | null, count: number): number[] | undefined {
   const list = (text ?? '').split(',').map((part) => (part.trim() === '' ? Number.NaN : Number(part)));
   return list.length === count && list.every(Number.isFinite) ? list : undefined;
 }
 
+/** Ends in either order. */
+function rising(a: number, b: number): readonly [number, number] | undefined {
+  return a === b ? undefined : [Math.min(a, b), Math.max(a, b)];
+}
+
+function parseRange(text: string | null): PageState['range'] {
+  const list = numbers(text, 2);
+  return list && rising(list[0], list[1]);
+}
+
 function parseBox(text: string | null): Box | undefined {
   const list = numbers(text, 4);
-  if (!list) return undefined;
-  const [a, b, c, d] = list;
-  return a < b && c < d ? { queries: [a, b], keys: [c, d] } : undefined;
+  const [queries, keys] = list ? [rising(list[0], list[1]), rising(list[2], list[3])] : [];
+  return queries && keys && { queries, keys };
+}
+
+/** What of a box lies in a matrix; all of it where the box is beside it, or not given. */
+export function boxWithin(box: Box | undefined, rows: number, columns: number): Box | undefined {
+  const [queries, keys] = box ? [clip(box.queries, rows), clip(box.keys, columns)] : [];
+  return queries && keys && { queries, keys };
+}
+
+function clip([from, to]: readonly [number, number], count: number): readonly [number, number] | undefined {
+  const [a, b] = [Math.max(0, from), Math.min(count, to)];
+  return a < b ? [a, b] : undefined;
 }
 
 function parseWord(text: string | null): WordPlace | undefined {

@@ -1,5 +1,5 @@
 // The page's words, in both languages. The elements keep their own.
-import { FoveaError, LimitError } from 'fovea';
+import { EngineError, LimitError } from 'fovea';
 import type { Locale } from 'fovea/elements';
 
 const en = {
@@ -13,6 +13,9 @@ const en = {
   theme: 'Colours',
   themes: { system: 'System', light: 'Light', dark: 'Dark' },
   dismiss: 'Dismiss',
+  skip: 'Skip to the view',
+  reload: 'Reload the page',
+  engineDied: 'What computes for this page has stopped:',
   sentence: 'Sentence',
   sentenceHint: 'Type a sentence in English',
   translation: 'Translation',
@@ -27,6 +30,9 @@ const en = {
   noTraceHint: 'Translate a sentence, or open a trace file: by the button, or dropped anywhere on this page.',
   toLive: 'Translate a sentence',
   reading: 'Reading…',
+  timeLeft: (seconds: number) =>
+    seconds < 100 ? `${seconds} s left` : `${Math.round(seconds / 60)} min left`,
+  noCells: 'This attention is empty: it has no heads, no queries or no keys.',
   kind: 'Attention',
   layer: 'Layer',
   head: 'Head',
@@ -89,6 +95,9 @@ const ko: Strings = {
   theme: '색',
   themes: { system: '시스템', light: '밝게', dark: '어둡게' },
   dismiss: '닫기',
+  skip: '본문으로 건너뛰기',
+  reload: '페이지 새로 고침',
+  engineDied: '이 페이지의 계산 엔진이 멈췄습니다:',
   sentence: '문장',
   sentenceHint: '영어 문장을 입력하세요',
   translation: '번역',
@@ -103,6 +112,8 @@ const ko: Strings = {
   noTraceHint: '문장을 번역하거나 트레이스 파일을 여세요. 버튼으로 열거나 이 페이지 어디에든 놓으면 됩니다.',
   toLive: '문장 번역하기',
   reading: '읽는 중…',
+  timeLeft: (seconds: number) => (seconds < 100 ? `${seconds}초 남음` : `${Math.round(seconds / 60)}분 남음`),
+  noCells: '빈 어텐션입니다. 헤드나 쿼리, 키가 하나도 없습니다.',
   kind: '어텐션',
   layer: '층',
   head: '헤드',
@@ -157,12 +168,16 @@ export const STRINGS: Readonly<Record<Locale, Strings>> = { en, ko };
 /** An error in a line; what the library says stays in English. */
 export function explain(error: unknown, strings: Strings, before = strings.failed): string {
   if (error instanceof LimitError && error.message.startsWith('translate:')) return strings.tooLongSentence;
-  const detail = error instanceof Error ? error.message : String(error);
-  return error instanceof FoveaError || error instanceof Error ? `${before} ${detail}` : before;
+  const what = error instanceof EngineError ? strings.engineDied : before;
+  return error instanceof Error ? `${what} ${error.message}` : what;
 }
 
 /** A kind of attention in words; what has no name of ours is called by its own. */
-export const groupTitle = (name: string, strings: Strings): string => strings.groups[name] ?? name;
+export const groupTitle = (name: string, strings: Strings): string => ours(strings.groups, name) ?? name;
+
+/** A trace may call its things as it likes, `constructor` too. */
+const ours = (words: Readonly<Record<string, string>>, name: string): string | undefined =>
+  Object.hasOwn(words, name) ? words[name] : undefined;
 
 /** `Layer 2` of an entry's name. */
 export function layerNumber(name: string): string {
@@ -173,13 +188,12 @@ export function layerNumber(name: string): string {
 export function entryTitle(name: string, strings: Strings): string {
   const layer = layerNumber(name);
   const kind = name.replace(/(^|[._])\d+(?=[._]|$)/, '$1*');
-  return layer === '' || !(kind in strings.groups)
-    ? name
-    : `${strings.groups[kind]} · ${strings.layer} ${layer}`;
+  const title = ours(strings.groups, kind);
+  return layer === '' || title === undefined ? name : `${title} · ${strings.layer} ${layer}`;
 }
 
 /** A side of an attention: its text's name and what it does. */
 export function sideTitle(text: string | undefined, role: string, strings: Strings): string {
-  const name = text === undefined ? '' : (strings.names[text] ?? text);
+  const name = text === undefined ? '' : (ours(strings.names, text) ?? text);
   return name === '' ? role : `${name} · ${role}`;
 }

@@ -69,6 +69,13 @@ export const ui = css`
     font-size: 0.875rem;
     color: var(--fovea-muted);
   }
+  progress {
+    display: block;
+    width: 100%;
+    height: 0.4rem;
+    margin-top: 0.4rem;
+    accent-color: var(--fovea-accent);
+  }
   .error {
     margin: 0.75rem 0 0;
     padding: 0.6rem 0.85rem;
@@ -76,6 +83,9 @@ export const ui = css`
     background: var(--fovea-warn-ground);
     color: var(--fovea-warn);
     font-size: 0.9375rem;
+  }
+  .first {
+    margin-top: 0;
   }
   .empty {
     display: grid;

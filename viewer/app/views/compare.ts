@@ -85,6 +85,7 @@ export class ViewCompare extends LitElement {
   private scale(trace: Trace, place: Place, box: Box | undefined, back: boolean): Box | undefined {
     const [, Lq, Lk] = selectOne(this.trace, this.state.place).entries[0].shape;
     const [, Mq, Mk] = selectOne(trace, place).entries[0].shape;
+    if (Lq * Lk * Mq * Mk === 0) return undefined;
     const [y, x] = back ? [Lq / Mq, Lk / Mk] : [Mq / Lq, Mk / Lk];
     return (
       box && {
@@ -104,7 +105,8 @@ function otherPlace(left: Trace, right: Trace, place: Place, other: Place): Plac
   if (other.at !== undefined || other.head !== undefined) return other;
   if (left !== right) return place;
   const { entries, heads } = selectOne(left, place);
-  return { at: entries[0].name, head: (heads[0] + 1) % entries[0].shape[0] };
+  const [{ name, shape }] = entries;
+  return { at: name, head: heads.length === 0 ? undefined : (heads[0] + 1) % shape[0] };
 }
 
 customElements.define('view-compare', ViewCompare);

@@ -2,20 +2,14 @@
 import 'fovea/elements';
 import { css, html, LitElement, nothing } from 'lit';
 import { change, Latest, report } from '../events.js';
+import { failure } from '../failure.js';
 import { select } from '../groups.js';
 import type { Live } from '../live.js';
 import { readWords, type WordWeights } from '../reading.js';
 import '../selection-bar.js';
-import { LIVE, type PageState, type Place } from '../state.js';
-import { explain, type Strings, sideTitle } from '../strings.js';
+import { EXAMPLES, LIVE, type PageState, type Place, sentenceOf } from '../state.js';
+import { type Strings, sideTitle } from '../strings.js';
 import { ui } from '../ui.js';
-
-const EXAMPLES = [
-  'Who is taking responsibility for the loss?',
-  'I have never seen such a beautiful sunset.',
-  'We were all present at the meeting yesterday.',
-  'She told me that she would not come back.',
-];
 
 /** Typing that pauses this long, in ms, is translated. */
 const PAUSE = 250;
@@ -41,12 +35,14 @@ export class ViewLive extends LitElement {
         min-height: 3.9rem;
         padding: 0;
         border: 0;
-        outline: 0;
         background: none;
         font-size: 1.375rem;
         line-height: 1.4;
         resize: vertical;
         field-sizing: content;
+      }
+      textarea:focus-visible {
+        outline: 0;
       }
       .card:has(textarea:focus-visible) {
         outline: 2px solid var(--fovea-accent);
@@ -71,11 +67,6 @@ export class ViewLive extends LitElement {
         border-radius: 99rem;
         font-size: 0.8125rem;
         min-height: 2rem;
-      }
-      progress {
-        width: 100%;
-        height: 0.4rem;
-        accent-color: var(--fovea-accent);
       }
       .look {
         margin-top: 1rem;
@@ -115,7 +106,7 @@ export class ViewLive extends LitElement {
 
   protected override render() {
     const { strings, live } = this;
-    const text = this.typed ?? this.state.text ?? '';
+    const text = this.typed ?? sentenceOf(this.state);
     const old = live.phase !== 'done' || live.error !== undefined;
     return html`<div class="columns">
         <section class="card">
@@ -146,22 +137,17 @@ export class ViewLive extends LitElement {
   private status(text: string) {
     const { strings, live } = this;
     if (live.error !== undefined) {
-      const before = live.modelFailed ? strings.noModel : strings.failed;
-      return html`<p class="error" role="alert">
-        ${explain(live.error, strings, before)}
-        ${
-          live.modelFailed
-            ? html`<button class="plain" @click=${() => void live.translate(text)}>${strings.retry}</button>`
-            : nothing
-        }
-      </p>`;
+      const [before, retry] = live.modelFailed
+        ? [strings.noModel, () => void live.translate(text)]
+        : [undefined, undefined];
+      return html`<p class="error" role="alert">${failure(live.error, strings, before, retry)}</p>`;
     }
     if (live.phase === 'loading') {
       const loaded = live.fraction >= 1;
       return html`<label class="note"
         >${loaded ? strings.startingModel : strings.loadingModel}
-        <progress max="1" .value=${live.fraction}></progress
-      ></label>`;
+        <progress max="1" .value=${live.fraction}></progress>
+      </label>`;
     }
     if (text.trim() === '') return html`<p class="note">${strings.blank}</p>`;
     if (live.phase === 'working') return html`<p class="note">${strings.working}</p>`;

@@ -5,7 +5,8 @@ import type { HeadMeasure, HeadView, LayerView } from 'fovea/elements';
 import { headSummary } from 'fovea/inspect';
 import { html, LitElement, nothing } from 'lit';
 import { change, Latest, report } from '../events.js';
-import { groupsOf } from '../groups.js';
+import { groupsOf, isEmpty } from '../groups.js';
+import { follow, type Loading, loadingLine } from '../loading.js';
 import type { PageState } from '../state.js';
 import { entryTitle, groupTitle, type Strings } from '../strings.js';
 import { ui } from '../ui.js';
@@ -22,12 +23,15 @@ export class ViewOverview extends LitElement {
     state: { attribute: false },
     strings: { attribute: false },
     heads: { state: true },
+    loading: { state: true },
   };
   declare trace: Trace;
   declare state: PageState;
   declare strings: Strings;
   /** By entry name. */
   declare private heads: ReadonlyMap<string, readonly HeadView[]>;
+  /** Of what is read of a long text, until its pictures are there. */
+  declare private loading: Loading | undefined;
   private readonly latest = new Latest();
   private readFor: Trace | undefined;
 
@@ -82,6 +86,7 @@ export class ViewOverview extends LitElement {
         .locale=${state.locale ?? 'en'}
         @fovea-open=${this.open}
       ></fovea-heads>
+      ${this.loading ? loadingLine(this.loading, strings) : nothing}
       <p class="note">${strings.overviewNote} ${long ? strings.noSummary : ''}</p>`;
   }
 
@@ -90,7 +95,13 @@ export class ViewOverview extends LitElement {
   protected override updated(): void {
     if (this.trace === this.readFor) return;
     this.readFor = this.trace;
-    this.latest.run((signal) => this.read(this.trace, signal)).catch((error) => report(this, error));
+    this.loading = undefined;
+    this.latest
+      .run((signal) => this.read(this.trace, signal))
+      .catch((error) => {
+        this.loading = undefined;
+        report(this, error);
+      });
   }
 
   override disconnectedCallback(): void {
@@ -101,23 +112,11 @@ export class ViewOverview extends LitElement {
 
   /** Pictures first, all of them; then numbers. */
   private async read(trace: Trace, signal: AbortSignal): Promise<void> {
-    const small = trace.entries.every(isWhole);
-    if (small) await Promise.all(trace.entries.map((entry) => entry.map({ signal })));
-    performance.mark('overview-begin');
+    const entries = trace.entries.filter((entry) => !isEmpty(entry));
     const heads = new Map<string, HeadView[]>();
-    const draw = async (entry: TraceEntry) => {
-      heads.set(entry.name, await picturesOf(entry, signal));
-      // Of a long text pictures come one by one.
-      if (!small) this.heads = new Map(heads);
-    };
-    if (small) await Promise.all(trace.entries.map(draw));
-    else for (const entry of trace.entries) await draw(entry);
-    if (signal.aborted) return;
-    this.heads = new Map(heads);
-    await this.updateComplete;
-    await this.renderRoot.querySelector('fovea-heads')?.updateComplete;
-    performance.measure('overview', 'overview-begin');
-    for (const entry of trace.entries.filter(isWhole)) {
+    if (entries.every(isWhole)) await this.drawAll(entries, heads, signal);
+    else await this.drawInTurn(entries, heads, signal);
+    for (const entry of entries.filter(isWhole)) {
       const summaries = await headSummary(await entry.map(), { batch: 0, signal });
       heads.set(
         entry.name,
@@ -125,6 +124,35 @@ export class ViewOverview extends LitElement {
       );
     }
     if (!signal.aborted) this.heads = new Map(heads);
+  }
+
+  private async drawAll(entries: readonly TraceEntry[], heads: Map<string, HeadView[]>, signal: AbortSignal) {
+    await Promise.all(entries.map((entry) => entry.map({ signal })));
+    performance.mark('overview-begin');
+    const draw = async (entry: TraceEntry) => heads.set(entry.name, await picturesOf(entry, signal));
+    await Promise.all(entries.map(draw));
+    if (signal.aborted) return;
+    this.heads = new Map(heads);
+    await this.updateComplete;
+    await this.renderRoot.querySelector('fovea-heads')?.updateComplete;
+    performance.measure('overview', 'overview-begin');
+  }
+
+  /** Of a long text pictures come one by one. */
+  private async drawInTurn(
+    entries: readonly TraceEntry[],
+    heads: Map<string, HeadView[]>,
+    signal: AbortSignal,
+  ) {
+    const told = follow((loading) => {
+      if (!signal.aborted) this.loading = loading;
+    });
+    for (const [n, entry] of entries.entries()) {
+      await entry.map({ signal, onProgress: (fraction) => told((n + fraction) / entries.length) });
+      heads.set(entry.name, await picturesOf(entry, signal));
+      if (!signal.aborted) this.heads = new Map(heads);
+    }
+    if (!signal.aborted) this.loading = undefined;
   }
 
   private choose(event: Event): void {

@@ -1,11 +1,12 @@
 // <view-words>: both sentences as text, and the weights between their words or tokens.
 import 'fovea/elements';
-import type { Trace } from 'fovea';
+import type { Trace, TraceEntry } from 'fovea';
 import type { WordPlace } from 'fovea/elements';
 import { html, LitElement, nothing } from 'lit';
 import { choice, choiceStyle } from '../choice.js';
-import { change, Latest, report } from '../events.js';
-import { isLong, select } from '../groups.js';
+import { change, Latest } from '../events.js';
+import { failure } from '../failure.js';
+import { isEmpty, isLong, select } from '../groups.js';
 import { readWords, type WordWeights } from '../reading.js';
 import '../selection-bar.js';
 import type { PageState, Place } from '../state.js';
@@ -19,16 +20,18 @@ export class ViewWords extends LitElement {
     state: { attribute: false },
     strings: { attribute: false },
     words: { state: true },
+    failed: { state: true },
   };
   declare trace: Trace;
   declare state: PageState;
   declare strings: Strings;
   declare private words: WordWeights | undefined;
+  declare private failed: unknown;
   private readonly latest = new Latest();
   private readFor: readonly unknown[] = [];
 
   protected override render() {
-    const { strings, state, trace, words } = this;
+    const { strings, state, trace } = this;
     const { entries } = select(trace, state.place);
     return html`<div class="bar">
         <selection-bar
@@ -41,31 +44,40 @@ export class ViewWords extends LitElement {
         ${choice(strings.units, strings.unit, state.units, (units) => change(this, { units, word: undefined }))}
         ${choice(strings.measure, strings.measures, state.measure, (measure) => change(this, { measure }))}
       </div>
-      ${
-        isLong(entries[0])
-          ? html`<div class="empty card">
-              <p>${strings.tooLong}</p>
-              <button class="plain main" @click=${() => change(this, { view: 'map' }, true)}>${strings.toMap}</button>
-            </div>`
-          : html`<div class="card">
-              ${
-                words === undefined
-                  ? html`<p class="note" style="margin: 0">${strings.reading}</p>`
-                  : html`<fovea-words
-                        .queries=${words.queries}
-                        .keys=${words.keys}
-                        .weights=${words.weights}
-                        .queryTitle=${sideTitle(entries[0].predicts ?? entries[0].queries, strings.queriesSide, strings)}
-                        .keyTitle=${sideTitle(entries[0].keys, strings.keysSide, strings)}
-                        .pinned=${state.word}
-                        .locale=${state.locale ?? 'en'}
-                        look=${state.look}
-                        @fovea-word=${this.pin}
-                      ></fovea-words>
-                      ${words.asAsked ? nothing : html`<p class="note">${strings.noValues}</p>`}`
-              }
-            </div>`
-      }`;
+      <div class="card">${this.body(entries[0])}</div>`;
+  }
+
+  private body(entry: TraceEntry) {
+    const { strings, words, failed } = this;
+    if (isEmpty(entry)) return html`<p class="note first">${strings.noCells}</p>`;
+    if (isLong(entry))
+      return html`<div class="empty">
+        <p>${strings.tooLong}</p>
+        <button class="plain main" @click=${() => change(this, { view: 'map' }, true)}>${strings.toMap}</button>
+      </div>`;
+    if (failed !== undefined)
+      return html`<p class="error first" role="alert">${failure(failed, strings, undefined, () => this.read())}</p>`;
+    if (!words) return html`<p class="note first" role="status">${strings.reading}</p>`;
+    return this.sentences(entry, words);
+  }
+
+  private sentences(entry: TraceEntry, words: WordWeights) {
+    const { strings, state } = this;
+    const { queries, keys } = words;
+    const { word } = state;
+    const there = word !== undefined && word.index < (word.side === 'query' ? queries : keys).length;
+    return html`<fovea-words
+        .queries=${queries}
+        .keys=${keys}
+        .weights=${words.weights}
+        .queryTitle=${sideTitle(entry.predicts ?? entry.queries, strings.queriesSide, strings)}
+        .keyTitle=${sideTitle(entry.keys, strings.keysSide, strings)}
+        .pinned=${there ? word : undefined}
+        .locale=${state.locale ?? 'en'}
+        look=${state.look}
+        @fovea-word=${this.pin}
+      ></fovea-words>
+      ${words.asAsked ? nothing : html`<p class="note">${strings.noValues}</p>`}`;
   }
 
   protected override updated(): void {
@@ -73,14 +85,23 @@ export class ViewWords extends LitElement {
     const wanted = [trace, state.place.at, state.place.head, state.units, state.measure];
     if (wanted.every((value, n) => value === this.readFor[n])) return;
     this.readFor = wanted;
+    this.read();
+  }
+
+  private read(): void {
+    const { trace, state } = this;
     const selection = select(trace, state.place);
-    if (isLong(selection.entries[0])) return;
+    this.failed = undefined;
+    this.latest.stop();
+    if (isLong(selection.entries[0]) || isEmpty(selection.entries[0])) return;
     this.latest
       .run(() => readWords(trace, selection, state))
       .then((words) => {
         if (words) this.words = words;
       })
-      .catch((error) => report(this, error));
+      .catch((error) => {
+        this.failed = error;
+      });
   }
 
   private pin({ detail }: CustomEvent<{ pinned?: WordPlace }>): void {
