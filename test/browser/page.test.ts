@@ -211,7 +211,7 @@ describe.skipIf(!chromiumPath)('the page', () => {
     expect(await page.getByRole('button', { name: 'Shading' }).getAttribute('aria-pressed')).toBe('true');
   });
 
-  test('by keyboard alone: tabs, words, a kept word, and letting go', async () => {
+  test('by keyboard alone: views, words, a kept word, and letting go', async () => {
     await visit('#trace=./korean.safetensors&view=overview');
     await page.locator('fovea-heads .numbers').first().waitFor();
     await tab('Overview').focus();
