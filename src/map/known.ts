@@ -10,22 +10,38 @@ export interface Known {
   readonly rowSum: Float32Array | Float64Array;
   /** 1 where a row's are still to be computed; absent where all are known. */
   readonly missing?: Uint8Array;
+  /** Where they come from elsewhere. */
+  readonly doubt?: Doubt;
 }
+
+/** What is still to be compared with q and k. */
+export interface Doubt {
+  /** Pairs b·H + h. */
+  readonly pairs: Set<number>;
+  /** Makes what is thrown of a row that is another's. */
+  readonly error: (message: string) => Error;
+}
+
+/** Largest logSumExp, either way, that tells a weight within 2^-12 of it: its last bit is worth no more. */
+const TELLING: Readonly<Record<string, number>> = { float16: 2 ** -2, float32: 2 ** 11, float64: 2 ** 40 };
 
 /**
  * Those of a forward pass where `logSumExp` is its own. Else its nearest float32 stands for the maximum, and the sum holds
- * what a float64 one has beyond.
+ * what a float64 one has beyond; rows that it tells too little of are to be computed, and `error` says of others that
+ * they do not belong to q and k.
  */
-export function fromLogSumExp(p: AttentionProblem, logSumExp: HostTensor): Known {
+export function fromLogSumExp(p: AttentionProblem, logSumExp: HostTensor, error: Doubt['error']): Known {
   const own = recallStatistics(logSumExp.data);
   if (own?.layout === p.layout && own.rowMax.length === logSumExp.data.length) return own;
   const exact = toFloat64(logSumExp);
+  const most = TELLING[logSumExp.dtype];
   const rowMax = Float32Array.from(exact);
   const rowSum = rowMax.map((max, n) => (max === Number.NEGATIVE_INFINITY ? 0 : Math.exp(exact[n] - max)));
-  return { rowMax, rowSum };
+  const missing = Uint8Array.from(exact, (lse) => +(Math.abs(lse) > most && Number.isFinite(lse)));
+  return { rowMax, rowSum, missing, doubt: { pairs: new Set(Array(p.B * p.H).keys()), error } };
 }
 
-export function unknown(p: AttentionProblem): Required<Known> {
+export function unknown(p: AttentionProblem): Known {
   const size = p.statistics.shape.reduce((a, n) => a * n, 1);
   return {
     rowMax: new Float32Array(size),
@@ -74,24 +90,50 @@ export function missingOf(
   return n === 0 || list[n - 1] - first === n - 1 ? [first, first + n] : Int32Array.from(list);
 }
 
-/** Adds the sink to a row's maximum and sum over its keys, and keeps them. */
-export function learn(
-  known: Known,
-  p: AttentionProblem,
-  [b, h, i]: readonly [number, number, number],
-  max: number,
-  sum: number,
-): void {
+export type Row = readonly [b: number, h: number, i: number];
+
+/** Keeps a row's maximum and sum over its keys, with the sink. */
+export function learn(known: Known, p: AttentionProblem, [b, h, i]: Row, max: number, sum: number): void {
   const at = statisticAt(p, b, h, i);
+  [known.rowMax[at], known.rowSum[at]] = withSink(p, h, max, sum);
+  known.missing![at] = 0;
+}
+
+/** Adds the sink to a row's maximum and sum over its keys. */
+function withSink(p: AttentionProblem, h: number, max: number, sum: number): [max: number, sum: number] {
   const sink = Math.fround(sinkOf(p, h));
   const top = Math.max(max, sink);
-  const none = top === Number.NEGATIVE_INFINITY;
-  known.rowMax[at] = top;
+  if (top === Number.NEGATIVE_INFINITY) return [top, sum];
   // Times the sum even where it is 0: a NaN stays one.
-  known.rowSum[at] = none
-    ? sum
-    : (max === Number.NEGATIVE_INFINITY ? sum : sum * Math.exp(max - top)) + Math.exp(sink - top);
-  known.missing![at] = 0;
+  return [top, (max === Number.NEGATIVE_INFINITY ? sum : sum * Math.exp(max - top)) + Math.exp(sink - top)];
+}
+
+/** Multiplications that the rows of one head may take that are compared. */
+const LITTLE = 2 ** 24;
+const FEWEST = 8;
+
+/** The rows of a head that are compared with q and k: all where that is little work, else some, spread evenly, with both ends. */
+export function rowsToCompare(rows: number, work: number): Rows {
+  const most = Math.max(FEWEST, Math.floor(LITTLE / Math.max(1, work)));
+  if (rows <= most) return [0, rows];
+  return Int32Array.from({ length: most }, (_, t) => Math.round((t * (rows - 1)) / (most - 1)));
+}
+
+/** Throws where a row's given statistics are not those computed, over its keys, within what rounding may do. */
+export function compare(known: Known, p: AttentionProblem, [b, h, i]: Row, max: number, sum: number): void {
+  const at = statisticAt(p, b, h, i);
+  if (known.missing?.[at]) return;
+  const [top, total] = withSink(p, h, max, sum);
+  const given = known.rowMax[at] + Math.log(known.rowSum[at]);
+  const computed = top + Math.log(total);
+  const tolerance = 0.05 + Math.abs(computed) * 2 ** -18;
+  // Scores that are not finite are the caller's own.
+  if (!(computed < Number.POSITIVE_INFINITY) || given === computed || Math.abs(given - computed) <= tolerance)
+    return;
+  const [is, should] = [given, computed].map((x) => Number(x.toPrecision(6)));
+  throw known.doubt!.error(
+    `logSumExp does not belong to q and k: it is ${is} of head ${h}, query ${i}${p.B > 1 ? `, batch ${b}` : ''}, and ${should} by their scores`,
+  );
 }
 
 /** The sink of a head; −∞ without one. */

@@ -2,12 +2,12 @@
 import { attentionReference } from '../attention/reference.js';
 import { floatOperand } from '../attention/shapes.js';
 import { validateAttention, validateProblem } from '../attention/validate.js';
-import { ShapeError } from '../tensor/errors.js';
+import { OptionError, ShapeError } from '../tensor/errors.js';
 import { formatShape, type HostTensor, type TensorLike } from '../tensor/host.js';
 import { type AttentionCallOptions, chooseEngine } from './attention.js';
 import { AttentionMap } from './attention-map.js';
 import { HeldWeights, type Streams } from './held-weights.js';
-import { fromLogSumExp, type Known, unknown } from './known.js';
+import { type Doubt, fromLogSumExp, type Known, unknown } from './known.js';
 import type { Watch } from './progress.js';
 import { ReferenceWeights } from './reference-weights.js';
 import { KernelWeights } from './weights.js';
@@ -16,7 +16,10 @@ export interface AttentionMapOptions extends AttentionCallOptions {
   /**
    * Of each row, as attention() returns it: [B,H,Lq] ([H,Lq], [Lq]; packed [Tq,H]), sink included. attention()'s own array
    * brings maximum and sum along. Any other is another rounding's: where scores are large, weights are wrong by as much as
-   * a float32 score is (6e-5 of every weight at a score of 1000). Without it both are computed for the rows asked for, and kept.
+   * a float32 score is (6e-5 of every weight at a score of 1000). Without it both are computed for the rows asked for, and
+   * kept; so are rows of which it tells too little (beyond ±2048 in float32, ±0.25 in float16). The first question to a head
+   * compares some of its rows, or all where that is little work, with q and k: it rejects with OptionError where they differ
+   * by over 0.05.
    */
   readonly logSumExp?: TensorLike;
 }
@@ -28,17 +31,27 @@ export interface AttentionMapOptions extends AttentionCallOptions {
  * attention(). The map refers to them: they must not change, or see retain(). Rejects as attention() does, and with
  * ShapeError or DTypeError for a logSumExp that does not fit.
  */
-export async function attentionMap(
+export function attentionMap(
   q: TensorLike,
   k: TensorLike,
   options: AttentionMapOptions = {},
+): Promise<AttentionMap> {
+  return mapOf(q, k, options, (message) => new OptionError(`attentionMap: ${message}`));
+}
+
+/** `error` makes what is thrown of a logSumExp that is another's. */
+export async function mapOf(
+  q: TensorLike,
+  k: TensorLike,
+  options: AttentionMapOptions,
+  error: Doubt['error'],
 ): Promise<AttentionMap> {
   const { logSumExp, ...call } = options;
   const problem = validateAttention(q, k, k, call, 'attentionMap');
   const given = logSumExp === undefined ? undefined : rowsOf(logSumExp, problem.statistics.shape);
   const engine = await chooseEngine('attentionMap', problem, call);
   let known: Known;
-  if (given !== undefined) known = fromLogSumExp(problem, given);
+  if (given !== undefined) known = fromLogSumExp(problem, given, error);
   else known = engine ? unknown(problem) : { ...attentionReference(problem) };
   const weights = engine ? new KernelWeights(engine, problem, known) : new ReferenceWeights(problem, known);
   return new AttentionMap(problem, weights);
@@ -49,6 +62,7 @@ export async function streamedMap(
   [q, k]: readonly [q: readonly number[], k: readonly number[]],
   streams: Streams,
   options: AttentionMapOptions,
+  error: Doubt['error'],
 ): Promise<{ map: AttentionMap; load: (watch: Watch) => Promise<void> }> {
   const { logSumExp, engine: given, ...call } = options;
   const rows = (shape: readonly number[]): HostTensor => ({
@@ -58,7 +72,7 @@ export async function streamedMap(
   });
   const problem = validateProblem('attentionMap', [rows(q), rows(k), rows(k)], call);
   const known = logSumExp
-    ? fromLogSumExp(problem, rowsOf(logSumExp, problem.statistics.shape))
+    ? fromLogSumExp(problem, rowsOf(logSumExp, problem.statistics.shape), error)
     : unknown(problem);
   const engine = (await chooseEngine('attentionMap', problem, { engine: given }))!;
   const weights = new HeldWeights(engine, problem, known, streams);

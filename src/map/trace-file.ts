@@ -3,7 +3,7 @@
 import { bytesPerElement, type DType, isFloat, makeArray, type TypedArrayOf } from '../tensor/dtype.js';
 import { FileFormatError, LimitError } from '../tensor/errors.js';
 import { bfloat16ToFloat32 } from '../tensor/half.js';
-import { formatShape, type HostTensor, toFloat32 } from '../tensor/host.js';
+import { type HostTensor, toFloat32 } from '../tensor/host.js';
 import {
   littleEndian,
   readHeaderLength,
@@ -13,7 +13,8 @@ import {
 import type { Stream } from './held-weights.js';
 import type { OpenBytes } from './random-access.js';
 import { parseTraceDescription, type TraceDescription } from './trace-format.js';
-import { type Numbers, PARTS, type PartName, type Parts, splitName } from './trace-parts.js';
+import { type Numbers, wrongNumber } from './trace-numbers.js';
+import { PARTS, type PartName, type Parts, splitName } from './trace-parts.js';
 
 /** Bytes read from a file at a time. */
 const STEP = 4 << 20;
@@ -78,15 +79,10 @@ function decode(
 ): HostTensor {
   const own = littleEndian(bytes, offset, dtype, count);
   const data = dtype === 'bfloat16' ? bfloat16ToFloat32(own as Uint16Array) : own;
-  const bad = numbers === 'any' ? -1 : findIllegal(data, dtype === 'float16', numbers === 'below');
-  if (bad >= 0) {
-    const place = formatShape(indexOf(from + bad, shape));
-    const expected = numbers === 'below' ? 'numbers below ∞' : 'finite numbers';
-    throw new FileFormatError(
-      `trace: tensor ${JSON.stringify(name)}: expected ${expected}, got another at ${place}`,
-    );
-  }
-  return { dtype: widened(dtype), shape: [count], data } as HostTensor;
+  const tensor = { dtype: widened(dtype), shape: [count], data } as HostTensor;
+  const wrong = wrongNumber(numbers, tensor, from, shape);
+  if (wrong) throw new FileFormatError(`trace: tensor ${JSON.stringify(name)}: ${wrong}`);
+  return tensor;
 }
 
 /** Numbers [from, to), some megabytes at a time. */
@@ -121,30 +117,4 @@ function allocate(name: string, size: number, dtype: HostTensor['dtype']): Typed
       `trace: tensor ${JSON.stringify(name)} finds no memory: ${size * bytesPerElement(dtype)} bytes`,
     );
   }
-}
-
-/** The first element that is NaN or ∞, or −∞ unless it is `allowed`; −1 if there is none. */
-function findIllegal(data: TypedArrayOf, half: boolean, allowed: boolean): number {
-  const length = data.length;
-  if (half) {
-    const bits = data as Uint16Array;
-    for (let i = 0; i < length; i++)
-      if ((bits[i] & 0x7c00) === 0x7c00 && !(allowed && bits[i] === 0xfc00)) return i;
-    return -1;
-  }
-  const floats = data as Float32Array;
-  const lowest = allowed ? Number.NEGATIVE_INFINITY : -Number.MAX_VALUE;
-  for (let i = 0; i < length; i++)
-    if (!(floats[i] >= lowest && floats[i] < Number.POSITIVE_INFINITY)) return i;
-  return -1;
-}
-
-function indexOf(flat: number, shape: readonly number[]): number[] {
-  const index: number[] = [];
-  let rest = flat;
-  for (const n of [...shape].reverse()) {
-    index.unshift(rest % n);
-    rest = Math.floor(rest / n);
-  }
-  return index;
 }

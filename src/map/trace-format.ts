@@ -56,7 +56,7 @@ export interface TraceDescription {
   readonly entries: readonly EntryDescription[];
 }
 
-type ErrorMaker = (message: string) => FoveaError;
+export type ErrorMaker = (message: string) => FoveaError;
 
 /** Reads the JSON of a file. Throws FileFormatError naming the field, what was expected and what came. */
 export function parseTraceDescription(text: string | undefined): TraceDescription {

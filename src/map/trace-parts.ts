@@ -8,6 +8,7 @@ import { DTypeError, OptionError, ShapeError } from '../tensor/errors.js';
 import { formatShape, type HostTensor, hostTensor } from '../tensor/host.js';
 import type { Stream } from './held-weights.js';
 import type { EntryDescription, PlainOptions } from './trace-format.js';
+import { MOST_SCALE, type Numbers } from './trace-numbers.js';
 
 /** A tensor that may still lie in its file. `read` rejects with FileFormatError where its numbers are not legal. */
 export interface TracePart {
@@ -18,20 +19,17 @@ export interface TracePart {
   readonly stream?: Stream;
 }
 
-/** What numbers a tensor may hold: 'below' is all but NaN and ∞, with −∞ for a key, a sink or a row that is not. */
-export type Numbers = 'finite' | 'below' | 'any';
-
 /** Each tensor's name, after its entry's and a dot, and the numbers it may hold. */
 export const PARTS = {
-  q: 'finite',
-  k: 'finite',
+  q: 'sized',
+  k: 'sized',
   logSumExp: 'below',
   mask: 'any',
   bias: 'below',
-  alibi: 'finite',
+  alibi: 'sized',
   sinks: 'below',
-  v: 'finite',
-  projection: 'finite',
+  v: 'sized',
+  projection: 'sized',
 } as const satisfies Record<string, Numbers>;
 
 export type PartName = keyof typeof PARTS;
@@ -74,7 +72,9 @@ export function checkParts(
     [shapeOnly({ shape: q }), shapeOnly({ shape: k }), shapeOnly(v)],
     attentionOptions(options),
   );
-  const { H, Hkv, Lq, Lk, D } = problem;
+  const { H, Hkv, Lq, Lk, D, scale } = problem;
+  if (Math.abs(scale) > MOST_SCALE)
+    throw new OptionError(`${what}: scale goes up to 2^32 either way in a trace, got ${scale}`);
   const expect = (part: PartName, shape: (number | string)[]) => {
     const own = parts[part]?.shape;
     if (own !== undefined && (own.length !== shape.length || shape.some((n, i) => n !== own[i] && n !== '')))

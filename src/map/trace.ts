@@ -1,18 +1,20 @@
 // A trace: the attention of one run of a model, by name, with the texts it stands on; and its file format, `fovea-trace`
 // (docs/trace-format.md). It holds q, k and row statistics, or the file they lie in: weights are computed on demand.
 import type { AttentionOptions } from '../attention/options.js';
-import { type RowStatistics, recallStatistics, rememberStatistics } from '../attention/statistics.js';
+import { type RowStatistics, recallStatistics } from '../attention/statistics.js';
 import type { Engine } from '../engine/types.js';
+import { bytesPerElement } from '../tensor/dtype.js';
 import { EngineError, FileFormatError, FoveaError, OptionError } from '../tensor/errors.js';
-import { type HostTensor, type TensorLike, toFloat64 } from '../tensor/host.js';
+import type { HostTensor, TensorLike } from '../tensor/host.js';
 import { serializeSafetensors } from '../tensor/safetensors.js';
 import type { AttentionMap } from './attention-map.js';
-import { type AttentionMapOptions, attentionMap, streamedMap } from './map-of.js';
+import { type AttentionMapOptions, mapOf, streamedMap } from './map-of.js';
 import type { Watch } from './progress.js';
 import { type ByteSource, type OpenBytes, openBytes } from './random-access.js';
 import { readTraceFile } from './trace-file.js';
 import {
   type EntryDescription,
+  type ErrorMaker,
   formatTraceDescription,
   type PLAIN_OPTIONS,
   type PlainOptions,
@@ -20,6 +22,7 @@ import {
   type TokenText,
   type TraceDescription,
 } from './trace-format.js';
+import { wrongNumber } from './trace-numbers.js';
 import {
   attentionOptions,
   checkParts,
@@ -66,6 +69,16 @@ export interface TraceValues {
   readonly projection: HostTensor;
 }
 
+/** What the entries of a trace share. */
+interface Context {
+  readonly engine: Engine | undefined;
+  /** Makes what is thrown for what is wrong. */
+  readonly error: ErrorMaker;
+}
+
+const wrongCall: ErrorMaker = (message) => new OptionError(`trace: ${message}`);
+const wrongFile: ErrorMaker = (message) => new FileFormatError(`trace: ${message}`);
+
 /** One attention of a trace. */
 export class TraceEntry implements EntryDescription {
   readonly name: string;
@@ -84,23 +97,26 @@ export class TraceEntry implements EntryDescription {
   #load: ((watch: Watch) => Promise<void>) | undefined;
   #disposed = false;
   readonly #engine: Engine | undefined;
+  /** Makes what is thrown of a logSumExp that is another's. */
+  readonly #error: ErrorMaker;
 
   /** @internal */
-  constructor(description: EntryDescription, parts: Parts, engine: Engine | undefined) {
+  constructor(description: EntryDescription, parts: Parts, { engine, error }: Context) {
     const { name, queries, keys, predicts, options } = description;
     Object.assign(this, { queries, keys, predicts });
     this.name = name;
     this.options = options;
     this.parts = parts;
     this.#engine = engine;
+    this.#error = (message) => error(`${name}: ${message}`);
     ({ shape: this.shape, D: this.D } = checkParts(description, parts));
   }
 
   /**
    * The map of its weights, of shape [1,H,Lq,Lk], made at the first call; the trace disposes it. q and k of a file go
    * into the engine meanwhile, piece by piece, and are held nowhere else; heads beyond the 1 GiB that an engine keeps of
-   * all traces are read when a question needs them. Rejects with FileFormatError where the file's numbers are not legal,
-   * LimitError where the engine has no room, the signal's reason (a later call goes on), EngineError after `dispose`.
+   * all traces are read when a question needs them. Rejects with FileFormatError where the file's numbers are not legal (and
+   * so does the first question to a head whose logSumExp does not belong to its q and k), LimitError where the engine has no room, the signal's reason (a later call goes on), EngineError after `dispose`.
    */
   async map(watch: Watch = {}): Promise<AttentionMap> {
     this.#live();
@@ -130,9 +146,10 @@ export class TraceEntry implements EntryDescription {
   async #make(): Promise<AttentionMap> {
     const options: Record<string, unknown> = { ...attentionOptions(this.options) };
     for (const name of TENSOR_OPTIONS) if (this.parts[name]) options[name] = await this.read(name);
-    const logSumExp = await this.read('logSumExp');
-    const call = { ...options, engine: this.#engine, logSumExp: logSumExp && asReturned(logSumExp) };
-    const map = await this.#mapOf(call);
+    const rows = this.parts.logSumExp;
+    // Two bytes tell too little: as good as none.
+    const logSumExp = rows && bytesPerElement(rows.dtype) > 2 ? await rows.read() : undefined;
+    const map = await this.#mapOf({ ...options, engine: this.#engine, logSumExp });
     if (this.#disposed) map.dispose();
     this.#live();
     this.#map = map;
@@ -142,9 +159,10 @@ export class TraceEntry implements EntryDescription {
   async #mapOf(call: AttentionMapOptions): Promise<AttentionMap> {
     const [q, k] = [this.parts.q!, this.parts.k!];
     if (q.stream === undefined || k.stream === undefined) {
-      return attentionMap(await q.read(), await k.read(), call);
+      return mapOf(await q.read(), await k.read(), call, this.#error);
     }
-    const { map, load } = await streamedMap([q.shape, k.shape], { q: q.stream, k: k.stream }, call);
+    const streams = { q: q.stream, k: k.stream };
+    const { map, load } = await streamedMap([q.shape, k.shape], streams, call, this.#error);
     this.#load = load;
     return map;
   }
@@ -173,18 +191,6 @@ function forQueryHeads(v: HostTensor, H: number): HostTensor {
   return { dtype: v.dtype, shape: [H, Lk, Dv], data } as HostTensor;
 }
 
-/** float32 as attention() returns it, with the digits that float32 drops remembered beside it. */
-function asReturned(logSumExp: HostTensor): HostTensor {
-  const lse = toFloat64(logSumExp);
-  const rowMax = new Float32Array(lse);
-  const rowSum = Float32Array.from(rowMax, (max, i) =>
-    max === Number.NEGATIVE_INFINITY ? 0 : Math.exp(lse[i] - max),
-  );
-  const data = rowMax.slice();
-  rememberStatistics(data, { rowMax, rowSum, layout: 'bhld' });
-  return { dtype: 'float32', shape: logSumExp.shape, data };
-}
-
 /** Attention of one run, by name. Dispose it: it may hold a file open, and memory in the engine. */
 export class Trace implements TraceDescription {
   /** What computed it, in words. */
@@ -197,12 +203,12 @@ export class Trace implements TraceDescription {
   constructor(
     { model, texts, entries }: TraceDescription,
     parts: ReadonlyMap<string, Parts>,
-    engine: Engine | undefined,
+    context: Context,
     close: () => void,
   ) {
     this.model = model;
     this.texts = texts;
-    this.entries = entries.map((entry) => new TraceEntry(entry, parts.get(entry.name)!, engine));
+    this.entries = entries.map((entry) => new TraceEntry(entry, parts.get(entry.name)!, context));
     for (const entry of this.entries) checkTexts(entry, texts);
     this.#close = close;
   }
@@ -252,10 +258,10 @@ export function createTrace(
   const made = entries.map(describeInput);
   const description = readDescription(
     { model, texts, entries: made.map(({ description }) => description) },
-    (message) => new OptionError(`trace: ${message}`),
+    wrongCall,
   );
   const parts = new Map(made.map(({ description, parts }) => [description.name, parts]));
-  return new Trace(description, parts, engine, () => {});
+  return new Trace(description, parts, { engine, error: wrongCall }, () => {});
 }
 
 function describeInput({ q, k, v, projection, logSumExp, options = {}, ...names }: TraceInput) {
@@ -309,7 +315,7 @@ export async function openTrace(
   const file: OpenBytes = await openBytes(source);
   try {
     const { description, parts } = await readTraceFile(file);
-    return new Trace(description, parts, engine, () => void file.close());
+    return new Trace(description, parts, { engine, error: wrongFile }, () => void file.close());
   } catch (error) {
     await file.close();
     // What would be a wrong call is here a wrong file.
@@ -318,12 +324,19 @@ export async function openTrace(
   }
 }
 
-/** The bytes of a trace's file: all it holds, read from its own file where it has one. */
+/**
+ * The bytes of a trace's file: all it holds, read from its own file where it has one. Rejects with OptionError for numbers
+ * that openTrace would refuse.
+ */
 export async function saveTrace(trace: Trace): Promise<Uint8Array> {
   const tensors: [string, HostTensor][] = [];
   for (const entry of trace.entries) {
-    for (const part of Object.keys(entry.parts) as PartName[])
-      tensors.push([`${entry.name}.${part}`, (await entry.read(part))!]);
+    for (const part of Object.keys(entry.parts) as PartName[]) {
+      const tensor = (await entry.read(part))!;
+      const wrong = wrongNumber(PARTS[part], tensor, 0, tensor.shape);
+      if (wrong) throw wrongCall(`${entry.name}.${part}: ${wrong}`);
+      tensors.push([`${entry.name}.${part}`, tensor]);
+    }
   }
   return serializeSafetensors(tensors, [['fovea', formatTraceDescription(trace)]]);
 }

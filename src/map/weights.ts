@@ -11,10 +11,20 @@ import {
 } from '../engine/ops/attention-readings.js';
 import type { Engine, Tensor } from '../engine/types.js';
 import { type Box, download, upload } from './boxes.js';
-import { KeyHolder, type KeyRows, uploadPiece, uploadStatistics } from './call.js';
+import { KeyHolder, type KeyRows, uploadPiece } from './call.js';
 import { floats, inScope } from './forward.js';
-import { type Known, learn, missingOf, nextMissing, statisticAt } from './known.js';
+import {
+  compare,
+  type Known,
+  learn,
+  missingOf,
+  nextMissing,
+  type Row,
+  rowsToCompare,
+  statisticAt,
+} from './known.js';
 import { Lock } from './lock.js';
+import { Measured, spanRows, statisticsFor } from './measured.js';
 import { budget, split } from './parts.js';
 import { Progress } from './progress.js';
 import { forget, residentKeys, staysResident } from './resident.js';
@@ -218,7 +228,7 @@ export class KernelWeights implements WeightSource {
             const call = this.call(batch, head, some, keys, held);
             const statistics = bare
               ? { rowMax: call.q.tensor, rowSum: call.q.tensor }
-              : this.rowStatistics(cut, some);
+              : statisticsFor(engine, p, this.known, [batch, head], some);
             return issue({ call, statistics, from, rows: some, keys });
           });
           // Heard in its turn, unless the part before fails first.
@@ -324,20 +334,6 @@ export class KernelWeights implements WeightSource {
     return { tensor: upload(this.engine, x.tensor, box, { bias }), strides: [0, 0, width, +(x.key !== 0)] };
   }
 
-  private rowStatistics({ batch, head }: Cut, rows: Rows): AttentionStatistics {
-    const { engine, problem: p, known } = this;
-    if (!(rows instanceof Int32Array)) {
-      const piece = { batches: [batch, batch + 1], heads: [head, head + 1], keyHeads: [0, 0], rows } as const;
-      return uploadStatistics(engine, p, known, piece);
-    }
-    const own = (data: Known['rowMax']) =>
-      engine.tensor(
-        Float32Array.from(rows, (i) => data[statisticAt(p, batch, head, i)]),
-        [rows.length],
-      );
-    return { rowMax: own(known.rowMax), rowSum: own(known.rowSum) };
-  }
-
   protected positions(rows: Rows): Tensor | undefined {
     return rows instanceof Int32Array ? this.engine.tensor(rows, [rows.length]) : undefined;
   }
@@ -347,6 +343,9 @@ export class KernelWeights implements WeightSource {
     const { known, problem: p } = this;
     const pair = [batch, head] as const;
     const [keys, watch] = [this.keyCount(batch), progress.aside()];
+    if (known.doubt?.pairs.has(batch * p.H + head)) {
+      await this.learning.run(watch, () => this.compare(batch, head, watch));
+    }
     const fit = Math.floor(WORK / Math.max(1, keys * p.D) / CHUNK) * CHUNK;
     const most = this.resides(batch) ? Math.max(CHUNK, fit) : Math.max(MANY, fit);
     for (let t = 0; ; ) {
@@ -354,43 +353,43 @@ export class KernelWeights implements WeightSource {
       if (t === countOf(rows)) return;
       // Another question may ask for the same rows.
       await this.learning.run(watch, () =>
-        this.learnRows(batch, head, missingOf(known, p, pair, rows, t, most), watch),
+        this.measure(batch, head, missingOf(known, p, pair, rows, t, most), watch, (...row) =>
+          learn(known, p, ...row),
+        ),
       );
     }
   }
 
-  private async learnRows(batch: number, head: number, rows: Rows, watch: Progress): Promise<void> {
-    const count = countOf(rows);
-    const [maxima, sums] = [new Float64Array(count).fill(Number.NEGATIVE_INFINITY), new Float64Array(count)];
+  /** Compares given statistics of a head, once; throws where they are another's. */
+  private async compare(batch: number, head: number, watch: Progress): Promise<void> {
+    const { known, problem: p } = this;
+    const pair = batch * p.H + head;
+    if (!known.doubt!.pairs.has(pair)) return;
+    const rows = rowsToCompare(p.queryCounts[batch], this.keyCount(batch) * p.D);
+    await this.measure(batch, head, rows, watch, (...row) => compare(known, p, ...row));
+    known.doubt!.pairs.delete(pair);
+  }
+
+  /** Statistics of some rows over their keys alone. */
+  private async measure(
+    batch: number,
+    head: number,
+    rows: Rows,
+    watch: Progress,
+    visit: (row: Row, max: number, sum: number) => void,
+  ): Promise<void> {
+    const made = new Measured(countOf(rows));
     const keys = [0, this.keyCount(batch)] as const;
     const issue = ({ call, from, rows: own }: Step) => [
       attentionStatistics(call, this.positions(own))
         .read()
-        .then((data) => {
-          spanRows(data.length, call.Lq, 2, (at, t) => join(maxima, sums, from + t, data[at], data[at + 8]));
-        }),
+        .then((data) => made.take(data as Float32Array, from, call.Lq)),
     ];
     await this.each({ batch, head, rows, keys, bytes: 0 }, watch, issue, true);
-    for (let t = 0; t < count; t++) {
-      learn(this.known, this.problem, [batch, head, queryAt(rows, t)], maxima[t], sums[t]);
-    }
+    made.forEach((t, max, sum) => {
+      visit([batch, head, queryAt(rows, t)], max, sum);
+    });
   }
-}
-
-/** Where [spans][groups][numbers][8] has the first number of each row, span by span. */
-function spanRows(size: number, rows: number, numbers: number, visit: (at: number, t: number) => void): void {
-  const span = Math.ceil(rows / 8) * numbers * 8;
-  for (let from = 0; from < size; from += span) {
-    for (let t = 0; t < rows; t++) visit(from + (t >> 3) * numbers * 8 + (t & 7), t);
-  }
-}
-
-/** Joins a row's maximum and sum over some keys with those over others. */
-function join(maxima: Float64Array, sums: Float64Array, t: number, max: number, sum: number): void {
-  if (sum === 0) return;
-  const top = Math.max(maxima[t], max);
-  sums[t] = (sums[t] === 0 ? 0 : sums[t] * Math.exp(maxima[t] - top)) + sum * Math.exp(max - top);
-  maxima[t] = top;
 }
 
 /** Bytes of mask and bias for one cell, where they have one for each. */

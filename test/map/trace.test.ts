@@ -7,7 +7,9 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { weightsReference } from '../../dist/attention/reference.js';
 import { validateAttention } from '../../dist/attention/validate.js';
 import {
+  type AttentionMap,
   attention,
+  attentionMap,
   createEngine,
   createTrace,
   openTrace,
@@ -17,6 +19,8 @@ import {
 import { valueWeightedNorms } from '../../dist/inspect/index.js';
 import { toFloat32 } from '../../dist/tensor/host.js';
 import { serializeSafetensors } from '../../dist/tensor/safetensors.js';
+import { randomTensor, seeded } from '../attention/calls.js';
+import { maxError } from '../attention/conformance.js';
 
 let engine: Awaited<ReturnType<typeof createEngine>>;
 let folder: string;
@@ -377,6 +381,11 @@ describe('files from outside', () => {
       /causal: true needs Lq = Lk/,
     ],
     [
+      'a scale that makes scores leave float32',
+      file(tensors, [{ name: 'a', options: { scale: -1e10 } }]),
+      /a: scale goes up to 2\^32 either way in a trace, got -10000000000/,
+    ],
+    [
       'keyLengths beyond Lk',
       file(tensors, [{ name: 'a', options: { keyLengths: [6] } }]),
       /expected 0 to Lk = 5/,
@@ -491,24 +500,43 @@ describe('files from outside', () => {
     [
       'NaN in q',
       { 'a.q': withNumber([2, 3, 4], 13, Number.NaN) },
-      /"a\.q": expected finite numbers, got another at \[1, 0, 1\]/,
+      /"a\.q": expected numbers up to 2\^40 in size, got NaN at \[1, 0, 1\]/,
     ],
     [
       '−∞ in k',
       { 'a.k': withNumber([2, 5, 4], 0, Number.NEGATIVE_INFINITY) },
-      /"a\.k": expected finite numbers/,
+      /"a\.k": expected numbers up to 2\^40 in size, got -Infinity/,
     ],
-    ['∞ in float16 k', { 'a.k': half }, /"a\.k": expected finite numbers, got another at \[1, 4, 3\]/],
+    ['∞ in float16 k', { 'a.k': half }, /"a\.k": expected numbers .* in size, got Infinity at \[1, 4, 3\]/],
     [
       '∞ in logSumExp',
       { 'a.logSumExp': withNumber([2, 3], 5, Number.POSITIVE_INFINITY) },
-      /"a\.logSumExp": expected numbers below ∞, got another at \[1, 2\]/,
+      /"a\.logSumExp": expected numbers up to 2\^120, or −∞, got Infinity at \[1, 2\]/,
     ],
-    ['NaN in bias', { 'a.bias': withNumber([5], 1, Number.NaN) }, /"a\.bias": expected numbers below ∞/],
+    [
+      'NaN in bias',
+      { 'a.bias': withNumber([5], 1, Number.NaN) },
+      /"a\.bias": expected numbers up to 2\^120, or −∞, got NaN/,
+    ],
+    [
+      'a q that makes scores leave float32',
+      { 'a.q': { ...q, data: q.data.with(4, -1e13) } },
+      /"a\.q": expected numbers up to 2\^40 in size, got -\d+ at \[0, 1, 0\]/,
+    ],
+    [
+      'a float64 k beyond float32',
+      { 'a.k': { shape: [2, 5, 4], data: new Float64Array(40).fill(1e300, 39) } },
+      /"a\.k": expected numbers up to 2\^40 in size, got 1e\+300 at \[1, 4, 3\]/,
+    ],
+    [
+      'a huge bias',
+      { 'a.bias': { shape: [5], data: new Float32Array(5).fill(2e36, 4) } },
+      /"a\.bias": expected numbers up to 2\^120/,
+    ],
     [
       'NaN in bfloat16 alibi',
       { 'a.alibi': { dtype: 'bfloat16', shape: [2], data: Uint16Array.of(0, 0x7fc0) } },
-      /"a\.alibi": expected finite/,
+      /"a\.alibi": expected numbers up to 2\^40/,
     ],
   ])('%s is refused when it is read', async (_, wrong, message) => {
     const bytes = file({ ...tensors, ...wrong }, [entry]);
@@ -532,7 +560,7 @@ describe('files from outside', () => {
     ]);
     const trace = await openTrace(new Blob([bytes as BlobPart]), { engine });
     await expect(trace.entries[1].map()).rejects.toThrow(
-      /"b\.q": expected finite numbers, got another at \[0, 19999, 62\]/,
+      /"b\.q": expected numbers .* got NaN at \[0, 19999, 62\]/,
     );
     expect((await trace.entries[0].map()).shape).toEqual([1, 2, 5, 5]);
     trace.dispose();
@@ -548,7 +576,7 @@ describe('files from outside', () => {
     const wrong = { dtype: 'float16', shape: [1, 1, 5], data: bits };
     const trace = await openTrace(file({ 'a.q': wrong, 'a.k': wrong }, [entry]), { engine });
     await expect(trace.entries[0].map()).rejects.toThrow(
-      /"a\.q": expected finite numbers, got another at \[0, 0, 2\]/,
+      /"a\.q": expected numbers .* got -Infinity at \[0, 0, 2\]/,
     );
   });
 
@@ -575,6 +603,140 @@ describe('files from outside', () => {
     expect(make({ name: '' })).toThrow(/name: expected a string/);
     expect(make({ queries: 'none' })).toThrow(/queries: expected the name of a text/);
     expect(make({ q: q.data })).toThrow(/trace: a\.q/);
+  });
+});
+
+describe('a logSumExp', () => {
+  const [H, L, D] = [2, 40, 16];
+  const random = seeded(11);
+  const [q, k] = [
+    randomTensor(random, [H, L, D], 'float32', 2),
+    randomTensor(random, [H, L, D], 'float32', 2),
+  ];
+  const options = { causal: true };
+  const causal = { name: 'a', options };
+  const exact = async () =>
+    new Float64Array((await attention(q, k, k, { ...options, engine })).logSumExp.data);
+  const withRows = (data: Float64Array) =>
+    file({ 'a.q': q, 'a.k': k, 'a.logSumExp': { shape: [H, L], data } }, [causal]);
+  const questions: [string, (map: AttentionMap) => Promise<unknown>][] = [
+    ['row', (map) => map.row({ head: 1, query: 3 })],
+    ['tile', (map) => map.tile({ head: 1, queries: [2, 3], keys: [0, 1] })],
+    ['pool', (map) => map.pool({ head: 1, rows: 4, columns: 4, reduce: 'max' })],
+    ['refine', (map) => map.refine({ head: 1, rows: 4, columns: 4, reduce: 'sum' }).next()],
+    ['received', (map) => map.received()],
+    ['entropy', (map) => map.entropy()],
+    ['diagonal', (map) => map.diagonal(0)],
+    ['logSumExp', (map) => map.logSumExp({ head: 1, query: 9 })],
+    ['toTensor', (map) => map.toTensor()],
+  ];
+
+  test.each(questions)(
+    'wrong in one row: %s of that head is refused each time, others are answered',
+    async (_, ask) => {
+      const rows = await exact();
+      rows[L + 17] += 0.1;
+      for (const source of [withRows(rows), new Blob([withRows(rows) as BlobPart])]) {
+        const before = engine.memory.tensors;
+        const trace = await openTrace(source, { engine });
+        const map = await trace.entries[0].map();
+        for (let n = 0; n < 2; n++)
+          await expect(ask(map)).rejects.toMatchObject({
+            code: 'FOVEA_FILE_FORMAT',
+            message: expect.stringMatching(
+              /^trace: a: logSumExp does not belong to q and k: it is [\d.]+ of head 1, query 17, and [\d.]+ by their scores$/,
+            ),
+          });
+        expect((await map.row({ head: 0, query: 3 })).reduce((sum, w) => sum + w, 0)).toBeCloseTo(1, 5);
+        trace.dispose();
+        expect(engine.memory.tensors).toBe(before);
+      }
+    },
+  );
+
+  test.each<[string, (rows: Float64Array) => Float64Array]>([
+    ['in bits instead of nats', (rows) => rows.map((x) => x / Math.LN2)],
+    ['of the other head', (rows) => Float64Array.of(...rows.subarray(L), ...rows.subarray(0, L))],
+    ['all zero', (rows) => rows.fill(0)],
+    ['all −∞', (rows) => rows.fill(Number.NEGATIVE_INFINITY)],
+    ['huge', (rows) => rows.fill(1e9)],
+  ])('%s', async (_, change) => {
+    const trace = await openTrace(withRows(change(await exact())), { engine });
+    const row = trace.entries[0].map().then((map) => map.row({ head: 0, query: 30 }));
+    await expect(row).rejects.toThrow(/trace: a: logSumExp does not belong to q and k/);
+    trace.dispose();
+  });
+
+  test('of a long head: some rows spread over all, with both ends, are compared', async () => {
+    const [n, width] = [9000, 64];
+    const long = randomTensor(random, [1, n, width]);
+    const { logSumExp } = await attention(long, long, long, { engine });
+    const open = async (from: number, to: number) => {
+      const data = logSumExp.data.slice().fill(0, from, to);
+      const rows = { shape: [1, n], data };
+      return (
+        await openTrace(file({ 'a.q': long, 'a.k': long, 'a.logSumExp': rows }, [{ name: 'a' }]), { engine })
+      ).entries[0].map();
+    };
+    for (const [from, to] of [
+      [0, 1],
+      [n - 1, n],
+      [4000, 4400],
+    ])
+      await expect((await open(from, to)).row({ query: 77 })).rejects.toThrow(/does not belong/);
+    const right = await (await open(0, 0)).row({ query: 77 });
+    expect(right.reduce((sum, w) => sum + w, 0)).toBeCloseTo(1, 4);
+  });
+
+  test('of too few digits is computed again: weights within 1e-6', async () => {
+    // Padding written as the least float32, as many programs do: in padded rows scores vanish beside it.
+    const least = -3.4028234663852886e38;
+    const bias = { shape: [L, L], data: new Float32Array(L * L).fill(least, (L - 1) * L) };
+    const padded = new Float32Array((await attention(q, k, k, { bias, engine })).logSumExp.data);
+    expect(padded[L - 1]).toBeLessThan(-3e38);
+    const halves = { dtype: 'bfloat16', shape: [H, L], data: new Uint16Array(H * L).fill(0x4080) };
+    const large = { shape: [H, L], data: new Float32Array(H * L).fill(5000) };
+    const at = { shape: [H, L], data: padded };
+    for (const [rows, own] of [
+      [at, { bias }],
+      [halves, {}],
+      [large, {}],
+    ] as const) {
+      const bytes = file(
+        { 'a.q': q, 'a.k': k, ...('bias' in own && { 'a.bias': bias }), 'a.logSumExp': rows },
+        [{ name: 'a' }],
+      );
+      const trace = await openTrace(bytes, { engine });
+      const map = await trace.entries[0].map();
+      const same = await attentionMap(q, k, { ...own, engine });
+      expect(maxError((await map.toTensor()).data, (await same.toTensor()).data)).toBeLessThan(1e-6);
+      trace.dispose();
+      same.dispose();
+    }
+  });
+
+  test('given to attentionMap or createTrace: OptionError', async () => {
+    const logSumExp = { shape: [H, L], data: new Float32Array(H * L) };
+    const map = await attentionMap(q, k, { logSumExp, engine });
+    await expect(map.row({ head: 0, query: 1 })).rejects.toMatchObject({
+      code: 'FOVEA_OPTION',
+      message: expect.stringMatching(/^attentionMap: logSumExp does not belong to q and k/),
+    });
+    const trace = createTrace({ entries: [{ name: 'a', q, k, logSumExp }] }, { engine });
+    await expect((await trace.entries[0].map()).row({ head: 0, query: 1 })).rejects.toMatchObject({
+      code: 'FOVEA_OPTION',
+    });
+    trace.dispose();
+  });
+});
+
+test('what openTrace would refuse is not saved', async () => {
+  const q = floats([1, 3, 4]);
+  q.data[5] = Number.NaN;
+  const trace = createTrace({ entries: [{ name: 'a', q, k: floats([1, 3, 4]) }] });
+  await expect(saveTrace(trace)).rejects.toMatchObject({
+    code: 'FOVEA_OPTION',
+    message: 'trace: a.q: expected numbers up to 2^40 in size, got NaN at [0, 1, 1]',
   });
 });
 
