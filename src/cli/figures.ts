@@ -4,7 +4,7 @@ import { alignWords, crossWeights, drawHtml, drawPng, drawSvg, type Figure } fro
 import type { Trace } from '../map/trace.js';
 import { writeAtomically } from '../models/node-files.js';
 import type { Translation } from '../tasks/translate.js';
-import { tell } from './output.js';
+import { Progress, tell } from './output.js';
 
 export interface FigureOptions {
   svg?: string;
@@ -41,8 +41,21 @@ export class Figures {
 
   async finish(): Promise<void> {
     const { html, layer, head } = this.options;
-    if (html !== undefined) await this.write(html, await drawHtml(this.traces, { layer, head }));
+    if (html !== undefined) await this.write(html, await this.page(layer, head));
     for (const path of this.written) tell(`${path} written`);
+  }
+
+  private async page(layer?: number, head?: number): Promise<string> {
+    const weights = this.traces
+      .flatMap(({ entries }) => entries)
+      .reduce((sum, { shape: [H, Lq, Lk] }) => sum + H * Lq * Lk, 0);
+    const progress = new Progress('weights', weights);
+    const onProgress = (fraction: number) => progress.update(Math.round(fraction * weights));
+    try {
+      return await drawHtml(this.traces, { layer, head, onProgress });
+    } finally {
+      progress.stop();
+    }
   }
 
   dispose(): void {

@@ -3,6 +3,7 @@ import { SingleBar } from 'cli-progress';
 import { CommanderError } from 'commander';
 import colors from 'picocolors';
 import { type ColorMode, colorMode, harmless } from '../inspect/index.js';
+import { removeUnfinished } from '../models/node-files.js';
 import { FoveaError, OptionError } from '../tensor/errors.js';
 
 /** A mistake in the command line: exit code 2. */
@@ -88,18 +89,12 @@ export class Progress {
     });
     this.timer = setTimeout(() => this.start(), delay);
     this.timer.unref();
-    process.on('SIGINT', this.interrupt);
   }
-
-  /** Leaves the terminal as it was. */
-  private readonly interrupt = () => {
-    this.stop();
-    process.exit(130);
-  };
 
   private start(): void {
     if (process.stderr.isTTY !== true) return;
     this.running = true;
+    shown.add(this);
     this.bar.start(Math.max(this.total, this.done), this.done, this.payload());
   }
 
@@ -123,9 +118,31 @@ export class Progress {
 
   stop(): void {
     clearTimeout(this.timer);
-    process.off('SIGINT', this.interrupt);
     if (this.running) this.bar.stop();
     this.running = false;
+    shown.delete(this);
+  }
+}
+
+const shown = new Set<Progress>();
+
+/**
+ * Does work that Ctrl-C, or the end that other programs ask for, ends at once with exit code 130: the terminal is left as it
+ * was, and no file half written.
+ */
+export async function interruptible<T>(work: () => Promise<T>): Promise<T> {
+  const signals = ['SIGINT', 'SIGTERM'] as const;
+  const end = () => {
+    for (const progress of shown) progress.stop();
+    removeUnfinished();
+    tell('fovea: interrupted');
+    process.exit(130);
+  };
+  for (const signal of signals) process.on(signal, end);
+  try {
+    return await work();
+  } finally {
+    for (const signal of signals) process.off(signal, end);
   }
 }
 

@@ -2,6 +2,7 @@
 import { Command, Option } from 'commander';
 import { beamOption, jsonOption, penaltyOption, threadsOption, whole } from './arguments.js';
 import type { EvaluateVerbOptions } from './evaluate.js';
+import { interruptible } from './output.js';
 import type { TrainCommandOptions } from './train.js';
 import type { TranslateVerbOptions } from './translate.js';
 import type { ViewVerbOptions } from './view.js';
@@ -38,7 +39,7 @@ export function translateVerb(): Command {
     .addHelpText('after', TRANSLATE_EXAMPLES)
     .action(async (sentences: string[], options: TranslateVerbOptions) => {
       const { runTranslate } = await import('./translate.js');
-      await runTranslate(sentences, options);
+      await interruptible(() => runTranslate(sentences, options));
     });
 }
 
@@ -90,7 +91,7 @@ export function evaluateVerb(): Command {
     .addHelpText('after', EVALUATE_EXAMPLES)
     .action(async (model: string, options: EvaluateVerbOptions) => {
       const { runEvaluate } = await import('./evaluate.js');
-      await runEvaluate(model, options);
+      await interruptible(() => runEvaluate(model, options));
     });
 }
 

@@ -7,7 +7,7 @@ import { openTrace } from '../map/trace.js';
 import { CONFIG_FILE, TOKENIZER_FILE, WEIGHTS_FILE } from '../models/files.js';
 import { FileFormatError } from '../tensor/errors.js';
 import { findModel } from './input.js';
-import { print, tell, UsageError } from './output.js';
+import { interruptible, print, tell, UsageError } from './output.js';
 import { folderFiles, type PageServer, type Served, servePage } from './server.js';
 import { traceTextFile } from './text-trace.js';
 
@@ -30,7 +30,7 @@ export async function runView(trace: string | undefined, options: ViewVerbOption
   // Before a text is read, which may take minutes: a port that is in use is told at once.
   const server = await servePage(files, options.port ?? 0);
   try {
-    const [config, shown] = await whatToShow(trace, options);
+    const [config, shown] = await interruptible(() => whatToShow(trace, options));
     for (const [address, served] of shown) files.set(address, served);
     files.set('/page.json', Buffer.from(JSON.stringify({ model: './model/', ...config })));
     const interrupted = interruption();

@@ -43,9 +43,10 @@ export async function drawHtml(
   for (const [n, trace] of traces.entries()) {
     const maps: PageMap[] = [];
     for (const entry of trace.entries) {
-      signal?.throwIfAborted();
-      if (sizeOf(entry) > 0) maps.push(await mapOf(trace, entry, signal));
-      onProgress?.(++done / entries.length);
+      const size = sizeOf(entry);
+      const told = (fraction: number) => onProgress?.((done + fraction * size) / weights);
+      if (size > 0) maps.push(await mapOf(trace, entry, { signal, onProgress: told }));
+      done += size;
     }
     if (maps.length > 0) sheets.push({ title: trace.texts.source?.text ?? `${n + 1}`, maps });
   }
@@ -56,17 +57,25 @@ export async function drawHtml(
 
 const sizeOf = ({ shape: [H, Lq, Lk] }: TraceEntry): number => H * Lq * Lk;
 
-async function mapOf(trace: Trace, entry: TraceEntry, signal?: AbortSignal): Promise<PageMap> {
+async function mapOf(trace: Trace, entry: TraceEntry, { signal, onProgress }: Watch): Promise<PageMap> {
   const [H, Lq, Lk] = entry.shape;
-  const map = await entry.map();
-  const { data } = await map.toTensor({ budget: 4 * MOST_WEIGHTS });
+  const map = await entry.map({ signal });
+  const heads: ArrayLike<number>[] = [];
+  for (let head = 0; head < H; head++) {
+    heads.push((await map.tile({ head, signal })).data as Float32Array);
+    onProgress?.((head + 1) / H / 2);
+  }
+  const summary = await headSummary(map, {
+    signal,
+    onProgress: (fraction) => onProgress?.((1 + fraction) / 2),
+  });
   return {
     name: entry.name,
     rows: side(trace, entry.predicts ?? entry.queries, Lq),
     columns: side(trace, entry.keys, Lk),
-    heads: Array.from({ length: H }, (_, h) => String(h)),
-    ...encode([data as Float32Array], 0, 1),
-    summary: (await headSummary(map, { signal })).map(rounded),
+    heads: heads.map((_, h) => String(h)),
+    ...encode(heads, 0, 1),
+    summary: summary.map(rounded),
   };
 }
 

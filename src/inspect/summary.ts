@@ -69,7 +69,7 @@ export async function traceSummary(
   const made = [];
   for (const [n, entry] of trace.entries.entries()) {
     const told = (fraction: number) => onProgress?.((n + fraction) / trace.entries.length);
-    const heads = await headSummary(await entry.map(), { first, signal, onProgress: told });
+    const heads = await headSummary(await entry.map({ signal }), { first, signal, onProgress: told });
     made.push({ name: entry.name, heads });
   }
   return made;
@@ -90,9 +90,8 @@ export async function firstTokenShare(
   const shares = new Float32Array(queries);
   const step = Math.max(1, Math.floor(STEP / Math.max(1, keys)));
   for (let from = 0; from < queries; from += step) {
-    signal?.throwIfAborted();
     const to = Math.min(queries, from + step);
-    const { data } = await map.tile({ batch, head, queries: [from, to], keys: [0, keys] });
+    const { data } = await map.tile({ batch, head, queries: [from, to], keys: [0, keys], signal });
     for (let n = 0; n < data.length; n++) shares[from + Math.floor(n / keys)] += data[n];
     onProgress?.(to / queries);
   }

@@ -1,4 +1,5 @@
 // Files under Node: reading a model folder, and writing so that a crash leaves the old file or the new, never half.
+import { rmSync } from 'node:fs';
 import { mkdir, open, readdir, readFile, rename, rm, stat, unlink } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { FileFormatError } from '../tensor/errors.js';
@@ -28,6 +29,13 @@ export function folderReader(folder: string): FileReader {
 
 const TEMPORARY = '.tmp';
 let counter = 0;
+/** Files that are being written. */
+const unfinished = new Set<string>();
+
+/** Removes what this process has not written to its end, before it ends early. */
+export function removeUnfinished(): void {
+  for (const path of unfinished) rmSync(path, { force: true });
+}
 
 /**
  * Writes a file under a temporary name beside it, flushes it to the disk, then renames it: the name `path` holds the
@@ -40,6 +48,7 @@ export async function writeAtomically(
   previous?: string,
 ): Promise<void> {
   const temporary = `${path}.${process.pid}-${counter++}${TEMPORARY}`;
+  unfinished.add(temporary);
   try {
     const file = await open(temporary, 'w');
     try {
@@ -59,6 +68,8 @@ export async function writeAtomically(
     // What a person knows is the file's own name; a full disk is reported without any.
     if (error instanceof Error) Object.assign(error, { path });
     throw error;
+  } finally {
+    unfinished.delete(temporary);
   }
   await syncFolder(dirname(path));
 }

@@ -77,7 +77,9 @@ describe('HTML of a trace', () => {
     );
     expect(data.sheets.map(({ title }: { title: string }) => title)).toEqual(['I see reddish <b>&', 'Yes']);
     expect([data.title, data.open]).toEqual(['translation, en to fr', { layer: 1, head: 2 }]);
-    expect([told.length, told.at(-1)]).toEqual([12, 1]);
+    expect(told.length).toBeGreaterThan(12);
+    expect(told).toEqual([...told].sort((a, b) => a - b));
+    expect(told.at(-1)).toBe(1);
     await expect(drawHtml(traces, { signal: AbortSignal.abort(new Error('enough')) })).rejects.toThrow(
       'enough',
     );
