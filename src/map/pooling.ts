@@ -112,16 +112,17 @@ export class Canvas {
     const shape = [rows, columns];
     if (this.empty) return { dtype: 'float32', shape, data, fraction: 1, lowerBound: false };
     const nearest = nearestRead(read);
+    const bins = Int32Array.from({ length: columns }, (_, c) => Math.floor((c * width) / columns));
+    const keys = bins.map((x) => edge(x + 1, m, width) - edge(x, m, width));
     for (let r = 0; r < rows; r++) {
       const y = Math.floor((r * height) / rows);
       const from = nearest[y];
       const own = edge(y + 1, n, height) - edge(y, n, height);
+      const line = into.subarray(from * width, (from + 1) * width);
+      const factor = reduce === 'sum' ? own / read[from] : 1;
       for (let c = 0; c < columns; c++) {
-        const x = Math.floor((c * width) / columns);
-        let factor = 1;
-        if (reduce === 'sum') factor = own / read[from];
-        else if (!most) factor = 1 / (read[from] * (edge(x + 1, m, width) - edge(x, m, width)));
-        data[r * columns + c] = into[from * width + x] * factor;
+        const mean = reduce === 'mean' ? 1 / (read[from] * keys[c]) : factor;
+        data[r * columns + c] = line[bins[c]] * mean;
       }
     }
     const fraction = this.done / n;

@@ -47,6 +47,17 @@ test('what is outside of the range has its end’s colour; zero is lowest; NaN i
   expect(out[0]).toBe(0);
 });
 
+test('NaN is NaN whatever its sign: processors make negative ones', () => {
+  const negative = new Float32Array(Int32Array.of(0xffc00000 | 0).buffer);
+  for (const scale of ['linear', 'log'] as const) {
+    const out = Uint32Array.of(7);
+    colourise(negative, out, grey, scale, [1e-3, 1]);
+    expect(out[0]).toBe(0);
+  }
+  const { total, zeros } = Spread.of(Float32Array.of(0, negative[0], 0.5));
+  expect([total, zeros]).toEqual([2, 1]);
+});
+
 test('place and value are each other’s inverse', () => {
   const scales = fc.constantFrom<'linear' | 'log'>('linear', 'log');
   fc.assert(

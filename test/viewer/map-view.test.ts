@@ -1,7 +1,8 @@
 // The pure parts of <fovea-map>: where a frame looks, how the matrix is cut into tiles, what is kept of them.
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { labelOf, shorten, ticks } from '../../dist/elements/map/axes.js';
+import { labelOf } from '../../dist/elements/labels.js';
+import { shorten, ticks } from '../../dist/elements/map/axes.js';
 import { Camera, isNear } from '../../dist/elements/map/camera.js';
 import { percentText, weightText } from '../../dist/elements/map/numbers.js';
 import { TileCache } from '../../dist/elements/map/tile-cache.js';
@@ -37,15 +38,110 @@ describe('a camera', () => {
     expect([long.scale.x * 1_000_000, long.scale.y * 1000].map(Math.round)).toEqual([900, 600]);
   });
 
-  test('a cell under the pointer stays there while zooming, away from the edges', () => {
-    const camera = new Camera(100_000, 100_000, frame);
-    camera.look({ queries: [40_000, 60_000], keys: [40_000, 70_000] });
-    const before = camera.cellAt(200, 450);
-    camera.zoomBy(3.7, 200, 450);
-    const after = camera.cellAt(200, 450);
-    expect(Math.abs(after.x - before.x) + Math.abs(after.y - before.y)).toBeLessThan(1e-6);
-    const { x, y } = camera.pointOf(after.x, after.y);
-    expect([x, y].map((p) => Math.round(p * 1e6) / 1e6)).toEqual([200, 450]);
+  describe('zooming about a pointer on the matrix', () => {
+    const frames = fc.record({
+      width: fc.integer({ min: 40, max: 1600 }),
+      height: fc.integer({ min: 40, max: 1600 }),
+    });
+    const share = fc.double({ min: 0.02, max: 0.98, noNaN: true });
+    const steps = fc.array(fc.double({ min: 1.01, max: 3, noNaN: true }), { minLength: 1, maxLength: 12 });
+    /** A point of the frame on the matrix. */
+    const on = (camera: Camera, [a, b]: readonly [number, number]) => {
+      const { queries, keys } = camera.view;
+      return camera.pointOf(keys[0] + a * size(keys), queries[0] + b * size(queries));
+    };
+    const away = (camera: Camera, cell: { x: number; y: number }, at: { x: number; y: number }) => {
+      const now = camera.pointOf(cell.x, cell.y);
+      return Math.hypot(now.x - at.x, now.y - at.y);
+    };
+
+    test('keeps the cell under it, inwards from the whole view and back, in frames of any shape (0.001 pixels)', () => {
+      fc.assert(
+        fc.property(
+          lengths,
+          lengths,
+          frames,
+          fc.tuple(share, share),
+          steps,
+          (rows, columns, shape, place, list) => {
+            const camera = new Camera(rows, columns, shape);
+            const at = on(camera, place);
+            const cell = camera.cellAt(at.x, at.y);
+            for (const factor of list) {
+              camera.zoomBy(factor, at);
+              expect(away(camera, cell, at)).toBeLessThan(1e-3);
+            }
+            while (!camera.isWhole) {
+              camera.zoomBy(0.6, at);
+              expect(away(camera, cell, at)).toBeLessThan(1e-3);
+            }
+          },
+        ),
+      );
+    });
+
+    test('keeps it from anywhere: outwards until the room beside the matrix is as large as in the whole view', () => {
+      const part = fc.tuple(share, share);
+      fc.assert(
+        fc.property(
+          lengths,
+          lengths,
+          frames,
+          part,
+          part,
+          steps,
+          (rows, columns, shape, first, second, list) => {
+            const camera = new Camera(rows, columns, shape);
+            const room = camera.pointOf(0, 0);
+            camera.zoomBy(1e3, on(camera, first));
+            const at = on(camera, second);
+            const cell = camera.cellAt(at.x, at.y);
+            for (const factor of list) {
+              camera.zoomBy(1 / factor, at);
+              const [from, to] = [camera.pointOf(0, 0), camera.pointOf(columns, rows)];
+              const left = room.x - Math.max(from.x, shape.width - to.x);
+              const above = room.y - Math.max(from.y, shape.height - to.y);
+              if (Math.min(left, above) < 1e-6) return;
+              expect(away(camera, cell, at)).toBeLessThan(1e-3);
+            }
+          },
+        ),
+      );
+    });
+
+    test('fingers that move while they pinch take the cell between them along, also where zooming ends', () => {
+      const camera = new Camera(5000, 5000, frame);
+      camera.zoomBy(1e9, { x: 450, y: 300 });
+      const cell = camera.cellAt(300, 200);
+      camera.zoomBy(1.5, { x: 300, y: 200 }, { x: 340, y: 230 });
+      expect(away(camera, cell, { x: 340, y: 230 })).toBeLessThan(1e-6);
+    });
+  });
+
+  test('a place with room beside the matrix is found again', () => {
+    const camera = new Camera(1000, 1000, { width: 1000, height: 400 });
+    camera.zoomBy(8, { x: 320, y: 30 });
+    camera.pan(1e6, 0);
+    const { place, view } = camera;
+    expect(view.keys[0]).toBe(0);
+    // 300 pixels of room at 3.2 pixels a cell.
+    expect(place.keys[0]).toBeCloseTo(-300 / 3.2, 6);
+    const other = new Camera(1000, 1000, { width: 1000, height: 400 });
+    other.look(place);
+    expect(isNear(other.place, place)).toBe(true);
+  });
+
+  test('a part that is no part, or lies outside, is all of the axis', () => {
+    const camera = new Camera(500, 500, frame);
+    for (const keys of [
+      [Number.NaN, 3],
+      [7, 7],
+      [900, 2000],
+      [0, Number.POSITIVE_INFINITY],
+    ] as const) {
+      camera.look({ queries: [10, 20], keys });
+      expect(camera.view.keys).toEqual([0, 500]);
+    }
   });
 
   test('zooming ends at 64 pixels a cell and at the whole; panning ends at the edges', () => {
@@ -63,11 +159,11 @@ describe('a camera', () => {
     fc.assert(
       fc.property(place, ([rows, columns, octaves, a, b]) => {
         const camera = new Camera(rows, columns, frame);
-        camera.zoomBy(2 ** octaves, a % frame.width, b % frame.height);
-        const view = camera.view;
+        camera.zoomBy(2 ** octaves, { x: a % frame.width, y: b % frame.height });
+        const { place } = camera;
         const other = new Camera(rows, columns, frame);
-        other.look(view);
-        expect(isNear(other.view, view)).toBe(true);
+        other.look(place);
+        expect(isNear(other.place, place)).toBe(true);
         expect(other.scale.x / camera.scale.x).toBeCloseTo(1, 6);
       }),
     );
@@ -121,7 +217,7 @@ describe('tiles', () => {
         fc.nat(),
         (rows, columns, octaves, at) => {
           const camera = new Camera(rows, columns, frame);
-          camera.zoomBy(2 ** octaves, at % 900, at % 600);
+          camera.zoomBy(2 ** octaves, { x: at % 900, y: at % 600 });
           const levels = { queries: levelOf(camera.scale.y), keys: levelOf(camera.scale.x) };
           const tiles = tilesIn({ rows, columns }, levels, camera.view);
           expect(new Set(tiles.map(({ key }) => key)).size).toBe(tiles.length);

@@ -1,24 +1,25 @@
 // <fovea-map>: any attention map as a picture to zoom into, from all of it down to single exact weights.
 import type { AttentionMap } from 'fovea';
 import { html, LitElement, nothing, type PropertyValues } from 'lit';
-import { type Locale, preferredLocale } from './locale.js';
-import { axes, type Gutters, guttersFor, type Labels, labelOf } from './map/axes.js';
+import { type Labels, labelOf } from './labels.js';
+import { type Locale, preferredLocale, stringsOf } from './locale.js';
+import { axes, type Gutters, guttersFor } from './map/axes.js';
 import { isNear, type MapView } from './map/camera.js';
 import './map/colour-bar.js';
-import type { Range, Scale } from './map/colours.js';
+import { type Range, type Scale, validRange } from './map/colours.js';
 import { controls } from './map/controls.js';
 import type { Cell } from './map/crosshair.js';
 import { type FigureParts, figurePng, figureSvg, saveFigure } from './map/figure.js';
 import { watchGestures } from './map/gestures.js';
-import { glide } from './map/glide.js';
 import { colourOf, inkOf, inkTemplate } from './map/ink.js';
-import { act } from './map/keyboard.js';
 import { measureIn } from './map/letters.js';
 import { mapStyles } from './map/map-styles.js';
 import { Minimap } from './map/minimap.js';
+import { Navigation } from './map/navigation.js';
 import { countText } from './map/numbers.js';
 import { drawOverlay } from './map/overlay.js';
 import { PALETTE, TABLE } from './map/palette.js';
+import { watchPixelRatio } from './map/pixel-ratio.js';
 import { Pointing } from './map/pointing.js';
 import { readout } from './map/readout.js';
 import type { Reduce } from './map/sketch.js';
@@ -29,12 +30,15 @@ import { Surface } from './map/surface.js';
 
 export type { Labels, MapView, Range, Reduce, Scale };
 
+/** Queries or keys beyond which weights differ by orders of magnitude, so that linear colours would show a few alone. */
+const LONG = 4096;
+
 /**
  * Shows one head of an AttentionMap of any size. Set `map` (and `batch`, `head` where it has several); the element never
  * disposes it. The page's own thread draws; the map's engine computes.
  *
  * Events, all bubbling and composed: `fovea-view` {queries, keys} when the reader moves the view, `fovea-settings`
- * {reduce, scale, range} when the reader changes one, `fovea-cell` {query, key, weight, score} when a cell was read (null when none
+ * {reduce, scale, range} when the reader changes one (as set, undefined where the element chooses), `fovea-cell` {query, key, weight, score} when a cell was read (null when none
  * is pointed at any more), `fovea-picture` {fraction} when a picture of all that is in view was drawn, and when a sharper
  * one was; 1 is exact.
  */
@@ -62,7 +66,8 @@ export class FoveaMap extends LitElement {
   declare keyLabels: Labels;
   /** What becomes of many weights in one pixel. */
   declare reduce: Reduce;
-  declare scale: Scale;
+  /** undefined: logarithmic for long texts, else linear. */
+  declare scale: Scale | undefined;
   /** Colours from and to; undefined: fitted to the view. */
   declare range: Range | undefined;
   declare locale: Locale;
@@ -75,7 +80,6 @@ export class FoveaMap extends LitElement {
     changed: () => this.requestFrame(),
     failed: (error) => this.fail(error),
   });
-  private readonly minimap = new Minimap(this.surface, (query, key) => this.center(query, key));
   private readonly pointing = new Pointing(this.surface, {
     changed: () => {
       this.requestUpdate();
@@ -84,12 +88,17 @@ export class FoveaMap extends LitElement {
     read: (reading) => this.tell('fovea-cell', reading),
     failed: (error) => this.fail(error),
   });
+  private readonly navigation = new Navigation(this.surface, this.pointing, () => {
+    this.failure = undefined;
+    this.moved = true;
+    this.requestFrame();
+  });
+  private readonly minimap = new Minimap(this.surface, (query, key) => this.navigation.center(query, key));
   private readonly measure = measureIn(this);
   private gutters: Gutters = { left: 60, top: 40, slanted: false };
   private wanted: MapView | undefined;
   private frameDue = 0;
-  private observer: ResizeObserver | undefined;
-  private endGestures: (() => void) | undefined;
+  private ends: (() => void)[] = [];
   private moved = false;
   /** What of which view was drawn last. */
   private pictured = '';
@@ -98,14 +107,17 @@ export class FoveaMap extends LitElement {
 
   constructor() {
     super();
-    [this.batch, this.head, this.reduce, this.scale] = [0, 0, 'mean', 'linear'];
+    [this.batch, this.head, this.reduce] = [0, 0, 'mean'];
     this.locale = preferredLocale();
     this.shown = '';
   }
 
-  /** What of the matrix is in view, in cells; setting shows all of a part, as large as it fits. */
+  /**
+   * What of the matrix is in view, in cells; setting shows all of a part, as large as it fits. Where there is room beside the
+   * matrix at one end alone, the view reaches beyond that end.
+   */
   get view(): MapView {
-    return this.wanted ?? this.surface.camera.view;
+    return this.wanted ?? this.surface.camera.place;
   }
 
   set view(view: MapView | undefined) {
@@ -117,11 +129,13 @@ export class FoveaMap extends LitElement {
   }
 
   /** The view with axes and colour bar, twice the page's resolution. */
-  toPng(): Promise<Blob> {
+  async toPng(): Promise<Blob> {
+    await this.updateComplete;
     return figurePng(this.figure());
   }
 
   async toSvg(): Promise<string> {
+    await this.updateComplete;
     return figureSvg(this.figure());
   }
 
@@ -132,11 +146,10 @@ export class FoveaMap extends LitElement {
 
   override disconnectedCallback(): void {
     super.disconnectedCallback();
-    this.observer?.disconnect();
-    this.endGestures?.();
+    for (const end of this.ends.splice(0)) end();
     cancelAnimationFrame(this.frameDue);
     this.frameDue = 0;
-    this.pointing.stop();
+    this.pointing.hide();
     this.surface.stop();
   }
 
@@ -145,19 +158,19 @@ export class FoveaMap extends LitElement {
   }
 
   private get words() {
-    return mapStrings[this.locale] ?? mapStrings.en;
+    return stringsOf(mapStrings, this.locale);
   }
 
   private watch(): void {
-    const plot = this.find<HTMLElement>('.plot');
-    this.observer = new ResizeObserver(() => this.layOut());
-    this.observer.observe(plot);
-    this.endGestures = watchGestures(this.find('.frame'), {
-      start: () => this.find('.frame').classList.add('moving'),
-      end: () => this.find('.frame').classList.remove('moving'),
-      pan: (x, y) => this.move(() => this.surface.camera.pan(x, y)),
-      zoom: (factor, x, y) => this.move(() => this.surface.camera.zoomBy(factor, x, y)),
+    const observer = new ResizeObserver(() => this.layOut());
+    observer.observe(this.find('.plot'));
+    const frame = this.find<HTMLElement>('.frame');
+    const endGestures = watchGestures(frame, {
+      start: () => frame.classList.add('moving'),
+      end: () => frame.classList.remove('moving'),
+      move: (factor, from, to) => this.there === 'map' && this.navigation.move(factor, from, to),
     });
+    this.ends = [() => observer.disconnect(), endGestures, watchPixelRatio(() => this.layOut())];
   }
 
   protected override updated(changed: PropertyValues): void {
@@ -165,7 +178,7 @@ export class FoveaMap extends LitElement {
     if (['map', 'batch', 'head', 'reduce'].some((name) => changed.has(name))) this.failure = undefined;
     this.surface.show(this.map, subject);
     this.pointing.show(this.map, subject);
-    Object.assign(this.surface, { scale: this.scale, range: this.range, table: TABLE });
+    Object.assign(this.surface, { scale: this.colouring, range: this.range, table: TABLE });
     if (['map', 'queryLabels', 'keyLabels'].some((name) => changed.has(name))) this.layOut();
     else if (this.wanted) this.layOut();
     this.requestFrame();
@@ -182,12 +195,7 @@ export class FoveaMap extends LitElement {
     const size = { width: Math.max(16, width - left), height: Math.max(16, height - top) };
     this.surface.layOut(size);
     if (this.wanted && this.map) {
-      const clip = ([from, to]: readonly [number, number], n: number) =>
-        [Math.max(0, from), Math.min(n, to)] as const;
-      this.surface.camera.look({
-        queries: clip(this.wanted.queries, rows),
-        keys: clip(this.wanted.keys, columns),
-      });
+      this.surface.camera.look(this.wanted);
       this.wanted = undefined;
     }
     const { style } = this.find<HTMLElement>('.frame');
@@ -231,7 +239,7 @@ export class FoveaMap extends LitElement {
     this.pictured = pictured;
     if (this.moved) {
       this.moved = false;
-      this.told = this.surface.camera.view;
+      this.told = this.view;
       this.tell('fovea-view', this.told);
     }
   }
@@ -242,68 +250,28 @@ export class FoveaMap extends LitElement {
     return { camera: this.surface.camera, gutters, queryLabels, keyLabels, names, measure, cell };
   }
 
+  private get colouring(): Scale {
+    if (this.scale === 'linear' || this.scale === 'log') return this.scale;
+    return this.map && Math.max(...this.map.shape.slice(2)) > LONG ? 'log' : 'linear';
+  }
+
   /** Whether there is a map, and whether it has any cells. */
   private get there(): 'map' | 'none' | 'empty' {
     if (!this.map) return 'empty';
-    return this.map.shape.slice(2).includes(0) ? 'none' : 'map';
-  }
-
-  private move(change: () => void): void {
-    change();
-    this.failure = undefined;
-    this.pointing.follow();
-    this.moved = true;
-    this.surface.touch();
-    this.requestFrame();
-  }
-
-  private center(query: number, key: number): void {
-    const { camera } = this.surface;
-    const at = camera.pointOf(key, query);
-    this.move(() => camera.pan(camera.frame.width / 2 - at.x, camera.frame.height / 2 - at.y));
-  }
-
-  /** Zooms about the cell that is pointed at, where it is in view. */
-  private zoom(factor: number): void {
-    const { camera } = this.surface;
-    const { width, height } = camera.frame;
-    const { cell } = this.pointing;
-    const at = cell && camera.pointOf(cell.key + 0.5, cell.query + 0.5);
-    const inside = at && at.x >= 0 && at.y >= 0 && at.x <= width && at.y <= height;
-    glide(factor, (step) => {
-      this.move(() => (inside ? camera.zoomBy(step, at.x, at.y) : camera.zoomBy(step)));
-    });
+    return this.map.shape.includes(0) ? 'none' : 'map';
   }
 
   private readonly pressed = (event: KeyboardEvent): void => {
-    if (this.there !== 'map') return;
-    const { camera } = this.surface;
-    const { width, height } = camera.frame;
-    const known = act(event, {
-      pan: (x, y) => this.move(() => camera.pan(x * width, y * height)),
-      zoom: (factor) => this.zoom(factor),
-      showAll: () => this.move(() => camera.showWhole()),
-      step: (x, y) => this.step(x, y),
-      enter: () => this.pointing.cell && this.zoom(4),
-      hide: () => this.pointing.hide(),
-    });
-    if (known) event.preventDefault();
+    if (this.there === 'map' && this.navigation.press(event)) event.preventDefault();
   };
-
-  /** Moves the cursor, and the view with it. */
-  private step(x: number, y: number): void {
-    const { camera } = this.surface;
-    const { query, key } = this.pointing.step(x, y);
-    const at = camera.pointOf(key + 0.5, query + 0.5);
-    const back = (p: number, size: number) => (p < 0 || p > size ? size / 2 - p : 0);
-    const [dx, dy] = [back(at.x, camera.frame.width), back(at.y, camera.frame.height)];
-    if (dx !== 0 || dy !== 0) this.move(() => camera.pan(dx, dy));
-  }
 
   private readonly hover = (event: PointerEvent): void => {
     if (event.pointerType === 'touch' && event.type === 'pointermove') return;
     const { left, top } = this.find('.frame').getBoundingClientRect();
-    this.pointing.hover(event.clientX - left, event.clientY - top);
+    const at = { x: event.clientX - left, y: event.clientY - top };
+    // A finger chooses a cell and then moves the map, the cell with it.
+    if (event.pointerType !== 'touch') this.pointing.hover(at);
+    else if (event.isPrimary) this.pointing.choose(at);
   };
 
   private readonly leave = (event: PointerEvent): void => {
@@ -349,21 +317,21 @@ export class FoveaMap extends LitElement {
       ${controls({
         words,
         reduce: this.reduce,
-        scale: this.scale,
+        scale: this.colouring,
         pooled: surface.isPooled,
         whole: camera.isWhole,
         closest: camera.isClosest,
         setReduce: (reduce) => this.set({ reduce }),
         setScale: (scale) => this.set({ scale, range: undefined }),
-        zoom: (factor) => this.zoom(factor),
-        showAll: () => this.move(() => camera.showWhole()),
-        save: (kind) => saveFigure(this.figure(), kind),
+        zoom: (factor) => this.navigation.zoom(factor),
+        showAll: () => this.navigation.showAll(),
+        save: (kind) => void saveFigure(this.figure(), kind).catch((error) => this.fail(error)),
       })}
       <div class="body">
         <div class="plot" tabindex="0" role="application" aria-label=${words.map(countText(rows), countText(columns))}
           aria-describedby="help" @keydown=${this.pressed}>
           <div class="frame" @pointermove=${this.hover} @pointerdown=${this.hover} @pointerleave=${this.leave}
-            @dblclick=${(event: MouseEvent) => this.zoom(event.shiftKey ? 1 / 3 : 3)}>
+            @dblclick=${(event: MouseEvent) => this.navigation.zoom(event.shiftKey ? 1 / 3 : 3)}>
             <canvas class="tiles"></canvas>
           </div>
           <svg class="marks" aria-hidden="true"></svg>
@@ -371,8 +339,8 @@ export class FoveaMap extends LitElement {
           ${map && !camera.isWhole ? this.minimap.render(words.minimap) : nothing}
           ${message(words, this.failure, there)}
         </div>
-        <fovea-colour-bar .palette=${PALETTE} .scale=${this.scale} .range=${range} .spread=${spread}
-          ?locked=${this.range !== undefined} .locale=${this.locale}
+        <fovea-colour-bar .palette=${PALETTE} .scale=${this.colouring} .range=${range} .spread=${spread}
+          ?locked=${validRange(this.range, this.colouring) !== undefined} .locale=${this.locale}
           @range=${(event: CustomEvent<Range>) => this.set({ range: event.detail })}
           @fit=${() => this.set({ range: undefined })}></fovea-colour-bar>
       </div>
@@ -385,7 +353,7 @@ export class FoveaMap extends LitElement {
         pooled: pixel && { name: words[`${this.reduce}Here`], ...pixel },
       })}
       <div class="silent" id="help">${words.help}</div>
-      <div class="silent" aria-live="polite">${spoken(words, known, this.queryLabels, this.keyLabels)}</div>
+      <div class="silent" aria-live="polite">${spoken(words, this.pointing.follows ? undefined : known, this.queryLabels, this.keyLabels)}</div>
       ${inkTemplate}
     `;
   }

@@ -1,9 +1,9 @@
 // <fovea-heads>: all heads of all layers as small pictures with their summary numbers; one that is chosen is opened.
 // It computes nothing: pictures and numbers come in.
 import type { HeadSummary } from 'fovea/inspect';
-import { html, LitElement, nothing } from 'lit';
+import { html, LitElement, nothing, type PropertyValues } from 'lit';
 import { headsStyle } from './heads-style.js';
-import { type Locale, preferredLocale } from './locale.js';
+import { type Locale, preferredLocale, stringsOf } from './locale.js';
 import { type Picture, paintPicture } from './paint.js';
 
 /** What is known of a head: the numbers of headSummary(). */
@@ -48,6 +48,9 @@ const STRINGS = {
   },
 } as const;
 
+/** Where there is no picture yet, or no longer. */
+const NONE: Picture = { data: [], rows: 1, columns: 1 };
+
 /** Entropy in nats and distance in tokens as they are, shares in percent. */
 const write = (measure: HeadMeasure, value: number): string =>
   measure === 'entropy' || measure === 'distance'
@@ -85,6 +88,17 @@ export class FoveaHeads extends LitElement {
     this.stop = [0, 0];
   }
 
+  protected override willUpdate(changed: PropertyValues): void {
+    if (!changed.has('layers') || this.stop[1] < (this.layers[this.stop[0]]?.heads.length ?? 0)) return;
+    this.stop = [
+      Math.max(
+        0,
+        this.layers.findIndex(({ heads }) => heads.length > 0),
+      ),
+      0,
+    ];
+  }
+
   protected override render() {
     const most = Math.max(1, ...this.layers.map(({ heads }) => heads.length));
     return html`<div class="layers" style="--heads: ${most}" @click=${this.open} @keydown=${this.move} @focusin=${this.reach}>
@@ -102,13 +116,17 @@ export class FoveaHeads extends LitElement {
     const numbers = heads.map((_, head) => head);
     const { sort } = this;
     if (sort === 'head') return numbers;
-    const value = (head: number) => heads[head].summary?.[sort] ?? Number.POSITIVE_INFINITY;
-    const falling = sort === 'entropy' || sort === 'distance' ? 1 : -1;
-    return numbers.sort((a, b) => falling * (value(a) - value(b)) || a - b);
+    const rising = sort === 'entropy' || sort === 'distance';
+    // What is not known, or not a number, comes last.
+    const value = (head: number) => {
+      const known = heads[head].summary?.[sort] ?? Number.NaN;
+      return Number.isNaN(known) ? Number.MAX_VALUE : rising ? known : -known;
+    };
+    return numbers.sort((a, b) => value(a) - value(b) || a - b);
   }
 
   private cell(layer: LayerView, row: number, head: number, place: number) {
-    const strings = STRINGS[this.locale];
+    const strings = stringsOf(STRINGS, this.locale);
     const { summary } = layer.heads[head];
     const numbers = summary ? this.shown.map((m) => [strings[m], write(m, summary[m])] as const) : [];
     const spoken = numbers.map(([name, value]) => `${name} ${value}`).join(', ');
@@ -137,9 +155,10 @@ export class FoveaHeads extends LitElement {
     for (const canvas of this.renderRoot.querySelectorAll('canvas')) {
       const { row, head } = canvas.dataset;
       const picture = this.layers[Number(row)]?.heads[Number(head)]?.picture;
-      if (!picture || this.painted.get(canvas) === picture) continue;
-      paintPicture(canvas, picture);
-      this.painted.set(canvas, picture);
+      if (this.painted.get(canvas) === picture) continue;
+      paintPicture(canvas, picture ?? NONE);
+      if (picture) this.painted.set(canvas, picture);
+      else this.painted.delete(canvas);
     }
   }
 
@@ -155,30 +174,41 @@ export class FoveaHeads extends LitElement {
     if (button) this.stop = [Number(button.dataset.row), Number(button.dataset.place)];
   }
 
+  /** Arrows go to the neighbour on the screen, wherever layers and their heads wrap; Home and End through all. */
   private move(event: KeyboardEvent): void {
-    const [row, place] = this.stop;
-    const within = (row: number, place: number): [number, number] => {
-      const r = Math.min(this.layers.length - 1, Math.max(0, row));
-      return [r, Math.min(this.layers[r].heads.length - 1, Math.max(0, place))];
-    };
-    const goals: Record<string, [number, number]> = {
-      ArrowLeft: within(row, place - 1),
-      ArrowRight: within(row, place + 1),
-      ArrowUp: within(row - 1, place),
-      ArrowDown: within(row + 1, place),
-      Home: within(row, 0),
-      End: within(row, Number.MAX_SAFE_INTEGER),
+    const all = [...this.renderRoot.querySelectorAll('button')];
+    const from = all.indexOf((event.target as Element).closest('button')!);
+    const goals: Record<string, () => HTMLElement | undefined> = {
+      ArrowLeft: () => all[from - 1],
+      ArrowRight: () => all[from + 1],
+      ArrowUp: () => neighbour(all, all[from], -1),
+      ArrowDown: () => neighbour(all, all[from], 1),
+      Home: () => all[0],
+      End: () => all.at(-1),
     };
     const goal = goals[event.key];
-    if (!goal) return;
+    if (!goal || event.ctrlKey || event.altKey || event.metaKey) return;
     event.preventDefault();
-    this.renderRoot
-      .querySelector<HTMLElement>(`button[data-row="${goal[0]}"][data-place="${goal[1]}"]`)
-      ?.focus();
+    goal()?.focus();
   }
 }
 
-customElements.define('fovea-heads', FoveaHeads);
+/** Of the nearest row above (−1) or below (1), what stands nearest. */
+function neighbour(all: readonly HTMLElement[], from: HTMLElement, way: -1 | 1): HTMLElement | undefined {
+  const own = from.getBoundingClientRect();
+  const found = all
+    .map((button) => ({ button, box: button.getBoundingClientRect() }))
+    .map(({ button, box }) => ({
+      button,
+      far: way * (box.top - own.top),
+      aside: Math.abs(box.left - own.left),
+    }))
+    .filter(({ far }) => far > own.height / 2)
+    .sort((a, b) => (Math.abs(a.far - b.far) > own.height / 2 ? a.far - b.far : a.aside - b.aside));
+  return found[0]?.button;
+}
+
+if (!customElements.get('fovea-heads')) customElements.define('fovea-heads', FoveaHeads);
 
 declare global {
   interface HTMLElementTagNameMap {

@@ -13,12 +13,13 @@ const LEAST = { all: 0.04, own: 0.01 };
 /** Most curves at once. */
 const MOST = 600;
 
-/** SVG elements, the faintest first. Boxes are those of the words, in the picture's units; keys stand above. */
+/** SVG elements, the faintest first. Boxes are those of the words, in the picture's units; keys stand above, or `beside` to the left. */
 export function arcsBetween(
   queries: readonly Box[],
   keys: readonly Box[],
   weight: (query: number, key: number) => number,
   active: WordPlace | undefined,
+  beside: boolean,
 ): SVGElement[] {
   const found: { query: number; key: number; share: number }[] = [];
   queries.forEach((_, query) => {
@@ -29,17 +30,30 @@ export function arcsBetween(
     });
   });
   found.sort((a, b) => a.share - b.share);
-  return found.slice(-MOST).map(({ query, key, share }) => curve(keys[key], queries[query], share));
+  const path = beside ? across : down;
+  return found.slice(-MOST).map(({ query, key, share }) => curve(path(keys[key], queries[query]), share));
 }
 
-function curve(from: Box, to: Box, share: number): SVGPathElement {
-  const path = document.createElementNS('http://www.w3.org/2000/svg', 'path');
+const down = (from: Box, to: Box): string => {
   const [x1, y1] = [from.x + from.width / 2, from.y + from.height];
   const [x2, y2] = [to.x + to.width / 2, to.y];
   const bend = (y2 - y1) / 2;
-  const at = (...numbers: number[]) => numbers.map((n) => n.toFixed(1)).join(' ');
-  path.setAttribute('d', `M ${at(x1, y1)} C ${at(x1, y1 + bend, x2, y2 - bend, x2, y2)}`);
-  path.setAttribute('stroke-width', (0.75 + 4.25 * share).toFixed(2));
-  path.setAttribute('stroke-opacity', (0.12 + 0.78 * share).toFixed(3));
-  return path;
+  return `M ${at(x1, y1)} C ${at(x1, y1 + bend, x2, y2 - bend, x2, y2)}`;
+};
+
+const across = (from: Box, to: Box): string => {
+  const [x1, y1] = [from.x + from.width, from.y + from.height / 2];
+  const [x2, y2] = [to.x, to.y + to.height / 2];
+  const bend = (x2 - x1) / 2;
+  return `M ${at(x1, y1)} C ${at(x1 + bend, y1, x2 - bend, y2, x2, y2)}`;
+};
+
+const at = (...numbers: number[]) => numbers.map((n) => n.toFixed(1)).join(' ');
+
+function curve(path: string, share: number): SVGPathElement {
+  const made = document.createElementNS('http://www.w3.org/2000/svg', 'path');
+  made.setAttribute('d', path);
+  made.setAttribute('stroke-width', (0.75 + 4.25 * share).toFixed(2));
+  made.setAttribute('stroke-opacity', (0.18 + 0.72 * share).toFixed(3));
+  return made;
 }

@@ -1,7 +1,8 @@
 // <fovea-words>: two lists of words and the weights between them. Hovering or focusing a word shows what it attends to
 // and what attends to it, as arcs or as shading. It computes nothing: weights come in, words go out.
 import { html, LitElement, nothing, type PropertyValues } from 'lit';
-import { type Locale, preferredLocale } from './locale.js';
+import { visible } from './labels.js';
+import { type Locale, preferredLocale, stringsOf } from './locale.js';
 import { arcsBetween } from './words-arcs.js';
 import { wordsStyle } from './words-style.js';
 
@@ -20,6 +21,8 @@ const STRINGS = {
     left: 'outside these words',
     hint: 'Point at a word, or move with the arrow keys; Enter keeps it.',
     empty: 'There are no words to show.',
+    query: 'Queries',
+    key: 'Keys',
   },
   ko: {
     attends: '보는 단어:',
@@ -27,11 +30,19 @@ const STRINGS = {
     left: '이 단어들 밖',
     hint: '단어를 가리키거나 화살표 키로 옮기세요. Enter로 고정합니다.',
     empty: '보여 줄 단어가 없습니다.',
+    query: '쿼리',
+    key: '키',
   },
 } as const;
 
 /** Partners named in words below the picture. */
 const NAMED = 4;
+
+/**
+ * How the two lists stand, the first that fits: each on one line, in large, middle or small letters, with arcs from line to
+ * line; else a column each, with arcs from column to column. Lines that wrap would have arcs run through their words.
+ */
+const ROWS = ['large', 'middle', 'small'] as const;
 
 /**
  * Properties: `queries` and `keys` (words), `weights` [queries × keys] row-major, `look` ('arcs' or 'shading'), `locale`,
@@ -50,7 +61,7 @@ export class FoveaWords extends LitElement {
     keyTitle: {},
     pinned: { attribute: false },
     looked: { state: true },
-    size: { state: true },
+    width: { state: true },
   };
   declare queries: readonly string[];
   declare keys: readonly string[];
@@ -61,12 +72,14 @@ export class FoveaWords extends LitElement {
   declare keyTitle: string;
   declare pinned: WordPlace | undefined;
   declare private looked: WordPlace | undefined;
-  /** Of the frame, so that arcs are drawn again when it changes. */
-  declare private size: string;
+  /** In which the words are laid out. */
+  declare private width: number;
+  /** Whether a word was looked at by keys, so that its partners are to be spoken. */
+  private byKeys = false;
   /** The word that Tab reaches on each side. */
   private stop = { query: 0, key: 0 };
-  private readonly watcher = new ResizeObserver(([{ contentRect }]) => {
-    this.size = `${contentRect.width} ${contentRect.height}`;
+  private readonly watcher = new ResizeObserver(() => {
+    this.width = this.clientWidth;
   });
 
   constructor() {
@@ -78,7 +91,7 @@ export class FoveaWords extends LitElement {
     this.locale = preferredLocale();
     this.queryTitle = '';
     this.keyTitle = '';
-    this.size = '';
+    this.width = 0;
   }
 
   override connectedCallback(): void {
@@ -94,15 +107,16 @@ export class FoveaWords extends LitElement {
   /** The word in question. */
   private get active(): WordPlace | undefined {
     const place = this.looked ?? this.pinned;
-    return place && place.index < this.list(place.side).length ? place : undefined;
+    return place && place.index in this.list(place.side) ? place : undefined;
   }
 
   private list(side: Side): readonly string[] {
     return side === 'query' ? this.queries : this.keys;
   }
 
+  /** 0 where none is known, or it is no number. */
   private weight(query: number, key: number): number {
-    return this.weights[query * this.keys.length + key] ?? 0;
+    return Math.max(0, this.weights[query * this.keys.length + key] || 0);
   }
 
   /** Weights between a word and each word of the other side. */
@@ -119,8 +133,12 @@ export class FoveaWords extends LitElement {
     }
   }
 
+  private get strings() {
+    return stringsOf(STRINGS, this.locale);
+  }
+
   protected override render() {
-    const strings = STRINGS[this.locale];
+    const { strings } = this;
     if (this.queries.length === 0 || this.keys.length === 0)
       return html`<p class="hint">${strings.empty}</p>`;
     const shades = this.shades();
@@ -138,14 +156,14 @@ export class FoveaWords extends LitElement {
         ${this.line('query', this.queryTitle, shades.query)}
         <svg aria-hidden="true"></svg>
       </div>
-      <p class="readout" role="status">${this.readout()}</p>`;
+      <p class="readout" role="status" aria-live=${this.byKeys ? 'polite' : 'off'}>${this.readout()}</p>`;
   }
 
   private line(side: Side, title: string, shades: readonly number[]) {
     const { active } = this;
     const heading = title === '' ? nothing : html`<h3 class=${side}>${title}</h3>`;
     return html`${side === 'key' ? heading : nothing}
-      <div class="line" role="group" aria-label=${title || side}>
+      <div class="line ${side}" role="group" aria-label=${title || this.strings[side]}>
         ${this.list(side).map((word, index) => {
           const own = active?.side === side && active.index === index;
           const pinned = this.pinned?.side === side && this.pinned.index === index;
@@ -156,7 +174,7 @@ export class FoveaWords extends LitElement {
             data-index=${index}
             tabindex=${this.stop[side] === index ? 0 : -1}
             aria-pressed=${pinned}
-            >${word}</button
+            >${visible(word)}</button
           >`;
         })}
       </div>
@@ -178,18 +196,20 @@ export class FoveaWords extends LitElement {
 
   /** In words: who the partners are. */
   private readout() {
-    const strings = STRINGS[this.locale];
-    const { active } = this;
+    const { active, strings } = this;
     if (!active) return html`<span class="hint">${strings.hint}</span>`;
     const weights = this.partners(active);
     const other = this.list(active.side === 'query' ? 'key' : 'query');
     const best = [...weights.keys()].sort((a, b) => weights[b] - weights[a]).slice(0, NAMED);
     const left = 1 - weights.reduce((sum, weight) => sum + weight, 0);
-    return html`<b>${this.list(active.side)[active.index]}</b>
+    return html`<b>${visible(this.list(active.side)[active.index])}</b>
       <span class="verb">${active.side === 'query' ? strings.attends : strings.attended}</span>
       ${best
         .filter((index) => weights[index] >= 0.005)
-        .map((index) => html`<span class="part">${other[index]} <i>${percent(weights[index])}</i></span>`)}
+        .map(
+          (index) =>
+            html`<span class="part">${visible(other[index])} <i>${percent(weights[index])}</i></span>`,
+        )}
       ${
         active.side === 'query' && left > 0.02
           ? html`<span class="part rest">${strings.left} <i>${percent(left)}</i></span>`
@@ -197,23 +217,44 @@ export class FoveaWords extends LitElement {
       }`;
   }
 
-  protected override updated(): void {
-    const picture = this.renderRoot.querySelector('svg');
-    if (!picture) return;
-    picture.replaceChildren();
-    const { active } = this;
-    if (this.look !== 'arcs') return;
+  protected override updated(changed: PropertyValues): void {
+    const frame = this.renderRoot.querySelector<HTMLElement>('.frame');
+    if (!frame) return;
+    if (['queries', 'keys', 'look', 'width'].some((name) => changed.has(name))) this.layOut(frame);
+    const arcs = this.look === 'arcs' ? this.arcs(this.beside) : [];
+    frame.querySelector('svg')!.replaceChildren(...arcs);
+  }
+
+  private layOut(frame: HTMLElement): void {
+    const onOneLine = (line: Element) =>
+      (line.firstElementChild as HTMLElement).offsetTop === (line.lastElementChild as HTMLElement).offsetTop;
+    const fits = (letters: string) => {
+      frame.dataset.layout = letters;
+      return [...frame.querySelectorAll('.line')].every(onOneLine);
+    };
+    if (this.look !== 'arcs') frame.dataset.layout = 'text';
+    else if (!ROWS.some(fits)) frame.dataset.layout = 'columns';
+  }
+
+  /** Whether the lists stand side by side. */
+  private get beside(): boolean {
+    return this.renderRoot.querySelector<HTMLElement>('.frame')!.dataset.layout === 'columns';
+  }
+
+  private arcs(beside: boolean): SVGElement[] {
     const boxes = (side: Side) =>
       [...this.renderRoot.querySelectorAll<HTMLElement>(`[data-side=${side}]`)].map((word) => {
         const { offsetLeft: x, offsetTop: y, offsetWidth: width, offsetHeight: height } = word;
         return { x, y, width, height };
       });
-    picture.append(...arcsBetween(boxes('query'), boxes('key'), (q, k) => this.weight(q, k), active));
+    const weight = (query: number, key: number) => this.weight(query, key);
+    return arcsBetween(boxes('query'), boxes('key'), weight, this.active, beside);
   }
 
   private over(event: Event): void {
     const place = placeOf(event);
     if (!place) return;
+    this.byKeys = event.type === 'focusin';
     this.stop[place.side] = place.index;
     this.lookAt(place);
   }
@@ -237,19 +278,24 @@ export class FoveaWords extends LitElement {
     this.dispatchEvent(new CustomEvent('fovea-word', { detail, bubbles: true, composed: true }));
   }
 
-  /** Arrows go along a list, up and down between them; Escape lets go. */
+  /** Arrows go along a list, and from one to the other; Escape lets go. */
   private move(event: KeyboardEvent): void {
     const place = placeOf(event);
     if (!place) return;
     const { side, index } = place;
     const last = this.list(side).length - 1;
+    const back = (): WordPlace => ({ side, index: Math.max(0, index - 1) });
+    const on = (): WordPlace => ({ side, index: Math.min(last, index + 1) });
+    const key = (): WordPlace => ({ side: 'key', index: this.stop.key });
+    const query = (): WordPlace => ({ side: 'query', index: this.stop.query });
+    const { beside } = this;
     const goals: Record<string, () => WordPlace> = {
-      ArrowLeft: () => ({ side, index: Math.max(0, index - 1) }),
-      ArrowRight: () => ({ side, index: Math.min(last, index + 1) }),
+      ArrowLeft: beside ? key : back,
+      ArrowRight: beside ? query : on,
+      ArrowUp: beside ? back : key,
+      ArrowDown: beside ? on : query,
       Home: () => ({ side, index: 0 }),
       End: () => ({ side, index: last }),
-      ArrowUp: () => ({ side: 'key', index: this.stop.key }),
-      ArrowDown: () => ({ side: 'query', index: this.stop.query }),
     };
     if (event.key === 'Escape') {
       this.pinned = undefined;
@@ -278,13 +324,13 @@ const density = (share: number): number =>
 
 /** Shares of the largest. */
 function scaled(weights: readonly number[]): number[] {
-  const most = Math.max(...weights);
+  const most = weights.reduce((a, b) => Math.max(a, b), 0);
   return most > 0 ? weights.map((weight) => weight / most) : [...weights];
 }
 
 const percent = (weight: number): string => `${(100 * weight).toFixed(weight < 0.0995 ? 1 : 0)} %`;
 
-customElements.define('fovea-words', FoveaWords);
+if (!customElements.get('fovea-words')) customElements.define('fovea-words', FoveaWords);
 
 declare global {
   interface HTMLElementTagNameMap {

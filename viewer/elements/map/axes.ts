@@ -1,9 +1,8 @@
 // The axes as marks: tokens beside their cells where they fit, else numbers at round places.
+import { type Labels, labelOf } from '../labels.js';
 import type { Camera, Span } from './camera.js';
 import type { Mark } from './marks.js';
 import { countText } from './numbers.js';
-
-export type Labels = readonly string[] | ((index: number) => string) | undefined;
 
 /** Space of the axes around the frame, in CSS pixels. */
 export interface Gutters {
@@ -35,17 +34,6 @@ const WIDEST = { left: 124, top: 96 };
 const LOOKED_AT = 400;
 const SLANT = 45;
 const SINE = Math.SQRT1_2;
-
-/** A token as a label: blanks made visible, controls taken out. */
-export function labelOf(labels: Labels, index: number): string | undefined {
-  const text = typeof labels === 'function' ? labels(index) : labels?.[index];
-  if (text === undefined || text === null) return undefined;
-  const shown = String(text)
-    .replace(/\n/g, '⏎')
-    .replace(/\t/g, '⇥')
-    .replace(/[\p{Cc}\u200b]/gu, '');
-  return shown.trim() === '' ? '␣' : shown;
-}
 
 /** The longest beginning that fits, with an ellipsis. */
 export function shorten(text: string, width: number, measure: (text: string) => number): string {
@@ -121,7 +109,7 @@ function queryAxis({ camera, gutters, queryLabels, names, measure, cell }: AxesP
     for (const i of ticks(queries, 46 / size)) {
       const y = camera.pointOf(0, i + cellOffset(size)).y;
       if (y < 0 || y > camera.frame.height || i + cellOffset(size) > camera.rows) continue;
-      marks.push({ kind: 'line', x1: edge - TICK, y1: y, x2: edge, y2: y, tone: 'line' });
+      marks.push({ kind: 'line', x1: edge - TICK, y1: y, x2: edge, y2: y, tone: 'muted' });
       marks.push({ kind: 'text', x: edge - TICK - 4, y, text: countText(i), anchor: 'end', tone: 'muted' });
     }
   }
@@ -163,7 +151,7 @@ function keyAxis({ camera, gutters, keyLabels, names, measure, cell }: AxesPlace
     for (const j of ticks(keys, 84 / size)) {
       const x = camera.pointOf(j + cellOffset(size), 0).x;
       if (x < 0 || x > camera.frame.width || j + cellOffset(size) > camera.columns) continue;
-      marks.push({ kind: 'line', x1: x, y1: edge - TICK, x2: x, y2: edge, tone: 'line' });
+      marks.push({ kind: 'line', x1: x, y1: edge - TICK, x2: x, y2: edge, tone: 'muted' });
       marks.push({
         kind: 'text',
         x,

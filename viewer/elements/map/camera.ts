@@ -14,6 +14,12 @@ export interface Frame {
   readonly height: number;
 }
 
+/** Of the frame, in pixels from its upper left corner. */
+export interface Point {
+  readonly x: number;
+  readonly y: number;
+}
+
 /** Largest cell that zooming makes, and largest that showing all of a small matrix makes. */
 const LARGEST = 64;
 const LARGEST_WHOLE = 120;
@@ -28,13 +34,20 @@ export function isNear(a: MapView, b: MapView): boolean {
   return near(a.queries, b.queries) && near(a.keys, b.keys);
 }
 
+/** What of a span the whole view shows, which reaches `half` to both sides of the middle. */
+function within([from, to]: Span, cells: number, half: number): Span {
+  const first = Math.max(from, cells / 2 - half);
+  const last = Math.min(to === Number.POSITIVE_INFINITY ? cells : to, cells / 2 + half);
+  return first < last && first < cells && last > 0 ? [first, last] : [0, cells];
+}
+
 const clamp = (x: number, low: number, high: number) => Math.min(high, Math.max(low, x));
 
 /** Columns are keys, x; rows are queries, y. Screen coordinates are pixels from the frame's upper left corner. */
 export class Camera {
   /** Pixels per key, before the bounds of each axis. */
   private zoom: number;
-  private center: { x: number; y: number };
+  private center: Point;
   /** Pixels per query for each pixel per key. */
   private readonly aspect: number;
   private readonly least: number;
@@ -79,8 +92,27 @@ export class Camera {
     };
   }
 
-  /** Shows all of a part, as large as it fits. */
-  look({ queries, keys }: MapView): void {
+  /**
+   * What the frame shows, so that look() finds it again: as `view`, but where there is room beside the matrix at one end
+   * alone, it reaches beyond that end.
+   */
+  get place(): MapView {
+    const { view, scale, center, middle, rows, columns } = this;
+    const along = ([from, to]: Span, cells: number, at: number, half: number): Span => {
+      if (from === 0 && to === cells) return [from, to];
+      return [Math.min(from, at - half), Math.max(to, at + half)];
+    };
+    return {
+      queries: along(view.queries, rows, center.y, middle.y / scale.y),
+      keys: along(view.keys, columns, center.x, middle.x / scale.x),
+    };
+  }
+
+  /** Shows all of a part, as large as it fits; all of an axis where the part has no cell of it. */
+  look(part: MapView): void {
+    const whole = this.scaleAt(this.least);
+    const queries = within(part.queries, this.rows, this.middle.y / whole.y);
+    const keys = within(part.keys, this.columns, this.middle.x / whole.x);
     const wanted = {
       x: this.frame.width / Math.max(1e-3, keys[1] - keys[0]),
       y: this.frame.height / Math.max(1e-3, queries[1] - queries[0]),
@@ -110,14 +142,14 @@ export class Camera {
     this.keepInside();
   }
 
-  /** Zooms by a factor; what is at (x, y) stays there. */
-  zoomBy(factor: number, x = this.frame.width / 2, y = this.frame.height / 2): void {
+  /** Zooms by a factor; what is at (x, y) stays there, or goes to another point. */
+  zoomBy(factor: number, { x, y }: Point = this.middle, to: Point = { x, y }): void {
     const fixed = this.cellAt(x, y);
     this.zoom = clamp(this.zoom * factor, this.least, this.most);
     const scale = this.scale;
     this.center = {
-      x: fixed.x - (x - this.frame.width / 2) / scale.x,
-      y: fixed.y - (y - this.frame.height / 2) / scale.y,
+      x: fixed.x - (to.x - this.middle.x) / scale.x,
+      y: fixed.y - (to.y - this.middle.y) / scale.y,
     };
     this.keepInside();
   }
@@ -133,21 +165,19 @@ export class Camera {
   }
 
   /** Fractional cell at a point of the frame; outside the matrix where the point is. */
-  cellAt(x: number, y: number): { x: number; y: number } {
-    const scale = this.scale;
-    return {
-      x: this.center.x + (x - this.frame.width / 2) / scale.x,
-      y: this.center.y + (y - this.frame.height / 2) / scale.y,
-    };
+  cellAt(x: number, y: number): Point {
+    const { scale, middle, center } = this;
+    return { x: center.x + (x - middle.x) / scale.x, y: center.y + (y - middle.y) / scale.y };
   }
 
   /** The point of the frame where a fractional cell lies. */
-  pointOf(key: number, query: number): { x: number; y: number } {
-    const scale = this.scale;
-    return {
-      x: (key - this.center.x) * scale.x + this.frame.width / 2,
-      y: (query - this.center.y) * scale.y + this.frame.height / 2,
-    };
+  pointOf(key: number, query: number): Point {
+    const { scale, middle, center } = this;
+    return { x: (key - center.x) * scale.x + middle.x, y: (query - center.y) * scale.y + middle.y };
+  }
+
+  private get middle(): Point {
+    return { x: this.frame.width / 2, y: this.frame.height / 2 };
   }
 
   private scaleAt(zoom: number): { x: number; y: number } {
@@ -159,13 +189,17 @@ export class Camera {
     };
   }
 
+  /**
+   * Leaves beside the matrix at most the room, in pixels, that the whole view leaves. Were the room closed as soon as the
+   * matrix is larger than the frame, zooming in would move what is pointed at.
+   */
   private keepInside(): void {
-    const scale = this.scale;
-    const inside = (center: number, cells: number, half: number) =>
-      cells <= 2 * half ? cells / 2 : clamp(center, half, cells - half);
+    const [now, whole] = [this.scale, this.scaleAt(this.least)];
+    const inside = (center: number, cells: number, share: number) =>
+      clamp(center, (cells / 2) * share, cells - (cells / 2) * share);
     this.center = {
-      x: inside(this.center.x, this.columns, this.frame.width / 2 / scale.x),
-      y: inside(this.center.y, this.rows, this.frame.height / 2 / scale.y),
+      x: inside(this.center.x, this.columns, whole.x / now.x),
+      y: inside(this.center.y, this.rows, whole.y / now.y),
     };
   }
 }

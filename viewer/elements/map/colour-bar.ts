@@ -1,6 +1,6 @@
 // The colour bar: what the colours mean, how often they occur, and two ends to drag.
 import { css, html, LitElement, type PropertyValues, svg } from 'lit';
-import { type Locale, preferredLocale } from '../locale.js';
+import { type Locale, preferredLocale, stringsOf } from '../locale.js';
 import { positionOf, type Range, type Scale, Spread, valueAt } from './colours.js';
 import { weightText } from './numbers.js';
 import { mapStrings } from './strings.js';
@@ -16,6 +16,13 @@ const CLOSEST = 0.02;
 const LABEL = 0.055;
 
 type End = 'low' | 'high';
+
+interface Drag {
+  readonly end: End | 'both';
+  /** Where it began, 0 to 1, and the range then. */
+  readonly from: number;
+  readonly range: Range;
+}
 
 export class ColourBar extends LitElement {
   static override properties = {
@@ -36,7 +43,7 @@ export class ColourBar extends LitElement {
   declare locale: Locale;
   /** All that the bar can show; stays while an end is dragged. */
   private domain: Range = [0, 1];
-  private dragging: { end: End | 'both'; from: number; range: Range } | undefined;
+  private dragging: Drag | undefined;
 
   constructor() {
     super();
@@ -48,13 +55,18 @@ export class ColourBar extends LitElement {
     this.locale = preferredLocale();
   }
 
+  override disconnectedCallback(): void {
+    super.disconnectedCallback();
+    this.dragging = undefined;
+  }
+
   override willUpdate(changed: PropertyValues): void {
     const ours = ['scale', 'range', 'spread'].some((name) => changed.has(name));
     if (ours && !this.dragging) this.domain = domainOf(this.scale, this.range, this.spread);
   }
 
   override render() {
-    const words = mapStrings[this.locale];
+    const words = stringsOf(mapStrings, this.locale);
     const [low, high] = this.range.map((value) => positionOf(value, this.scale, this.domain));
     const stops = this.palette.map((colour, i) => {
       const place = low + (i / (this.palette.length - 1)) * (high - low);
@@ -120,7 +132,7 @@ export class ColourBar extends LitElement {
     this.dragging = { end, from: place, range: this.range };
     const scale = event.currentTarget as HTMLElement;
     scale.setPointerCapture(event.pointerId);
-    const move = (next: PointerEvent) => this.drag(this.placeOf(next));
+    const move = (next: PointerEvent) => this.dragging && this.drag(this.dragging, this.placeOf(next));
     const drop = () => {
       scale.removeEventListener('pointermove', move);
       this.dragging = undefined;
@@ -128,11 +140,10 @@ export class ColourBar extends LitElement {
     };
     scale.addEventListener('pointermove', move);
     scale.addEventListener('lostpointercapture', drop, { once: true });
-    if (!handle && end !== 'both') this.drag(place);
+    if (!handle && end !== 'both') this.drag(this.dragging, place);
   };
 
-  private drag(place: number): void {
-    const { end, from, range } = this.dragging!;
+  private drag({ end, from, range }: Drag, place: number): void {
     if (end === 'both') {
       const [low, high] = range.map((value) => positionOf(value, this.scale, this.domain));
       const shift = Math.min(1 - high, Math.max(-low, place - from));
@@ -182,7 +193,7 @@ export class ColourBar extends LitElement {
       :host { display: flex; flex-direction: column; gap: 10px; width: 92px; }
       .scale { position: relative; flex: 1; margin: 6px 0; touch-action: none; cursor: ns-resize; }
       .spread { position: absolute; left: 0; top: 0; width: 22px; height: 100%; }
-      .spread path { fill: var(--_muted); opacity: 0.45; }
+      .spread path { fill: var(--_muted); }
       .colours { position: absolute; left: 24px; top: 0; width: 14px; height: 100%; border-radius: 3px;
         box-shadow: inset 0 0 0 1px var(--_hair); }
       .labels span { position: absolute; left: 48px; transform: translateY(50%); font-size: 11px; color: var(--_muted);

@@ -6,6 +6,8 @@ export type Range = readonly [low: number, high: number];
 const COLOURS = 1024;
 /** Decades below the top that a fitted logarithmic range shows at most. */
 const DECADES = 6;
+/** The bits of ∞; above are those of NaN, which may have either sign. */
+const INFINITY = 0x7f800000;
 /** Weights counted per octave: the top bits of a float32, eight to an octave. */
 const SHIFT = 20;
 
@@ -57,8 +59,8 @@ export function colourise(
   const factor = top / (Math.log2(high) - first);
   for (let i = 0; i < n; i++) {
     const x = bits[i];
-    if (x <= 0) out[i] = table[0];
-    else if (x > 0x7f800000) out[i] = 0;
+    if ((x & 0x7fffffff) > INFINITY) out[i] = 0;
+    else if (x <= 0) out[i] = table[0];
     else {
       const place = ((x >> 23) - 127 + MANTISSA[(x >> 15) & 255] - first) * factor + 0.5;
       out[i] = table[place <= 0 ? 0 : place >= top ? top : place | 0];
@@ -77,11 +79,11 @@ export class Spread {
   static of(data: Float32Array): Spread {
     const made = new Spread();
     const bits = new Int32Array(data.buffer, data.byteOffset, data.length);
-    let [zeros, least, most, odd] = [0, 0x7f800000, 0, 0];
+    let [zeros, least, most, odd] = [0, INFINITY, 0, 0];
     for (let i = 0; i < bits.length; i++) {
       const x = bits[i];
-      if (x <= 0) zeros++;
-      else if (x >= 0x7f800000) odd++;
+      if ((x & 0x7fffffff) >= INFINITY) odd++;
+      else if (x <= 0) zeros++;
       else {
         made.counts[x >> SHIFT]++;
         if (x < least) least = x;

@@ -36,12 +36,12 @@ export function controls(place: ControlsPlace) {
     }
     ${choice(words.scale, 'scale', ['linear', 'log'] as const, words, place.scale, place.setScale)}
     <span class="space"></span>
-    <div class="group" role="group">
+    <div class="group" role="group" aria-label=${words.zoom}>
       ${button(words.zoomOut, minus, place.whole, () => place.zoom(0.5))}
       ${button(words.whole, frame, place.whole, place.showAll)}
       ${button(words.zoomIn, plus, place.closest, () => place.zoom(2))}
     </div>
-    <div class="group" role="group">
+    <div class="group" role="group" aria-label=${words.save}>
       <button class="save" title=${words.savePng} aria-label=${words.savePng} @click=${() => place.save('png')}>
         ${down}PNG
       </button>

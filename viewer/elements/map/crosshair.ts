@@ -30,12 +30,13 @@ export function crosshair(camera: Camera, { query, key }: Cell, { measure, queri
   const end = camera.pointOf(camera.columns, camera.rows);
   const [left, top] = [Math.max(0, edge.x), Math.max(0, edge.y)];
   const [right, bottom] = [Math.min(width, end.x), Math.min(height, end.y)];
+  const lines = `M${x} ${top}V${from.y}M${x} ${to.y}V${bottom}M${left} ${y}H${from.x}M${to.x} ${y}H${right}`;
   const outline = (name: string) =>
     svg`<rect class=${name} x=${from.x - 1} y=${from.y - 1} width=${w + 2} height=${h + 2} rx="1.5" />`;
   return svg`
     <clipPath id="crossed"><rect x=${left} y=${top} width=${right - left} height=${bottom - top} /></clipPath>
     <g clip-path="url(#crossed)">
-      <path class="cross" d="M${x} ${top}V${from.y}M${x} ${to.y}V${bottom}M${left} ${y}H${from.x}M${to.x} ${y}H${right}" />
+      <path class="cross-outer" d=${lines} /><path class="cross-inner" d=${lines} />
       ${Math.min(w, h) >= OUTLINED ? [outline('cell-outer'), outline('cell-inner')] : nothing}
     </g>
     ${queries ? nothing : badge(countText(query), left - 4, y, 'end', measure)}

@@ -106,7 +106,7 @@ function bar({ camera: { frame }, palette, scale, range }: FigureParts): Mark[] 
   for (const place of [0, 0.25, 0.5, 0.75, 1]) {
     const y = height * (1 - place);
     const text = weightText(valueAt(place, scale, range), 2);
-    marks.push({ kind: 'line', x1: x + BAR.width, y1: y, x2: x + BAR.width + 4, y2: y, tone: 'line' });
+    marks.push({ kind: 'line', x1: x + BAR.width, y1: y, x2: x + BAR.width + 4, y2: y, tone: 'muted' });
     marks.push({ kind: 'text', x: x + BAR.width + 8, y, text, anchor: 'start', tone: 'muted' });
   }
   return marks;

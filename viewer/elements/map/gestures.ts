@@ -1,12 +1,11 @@
 // Wheel, drag and pinch, by d3-zoom, as moves and zooms about a point.
-import { select } from 'd3-selection';
+import { pointers, select } from 'd3-selection';
 import { type D3ZoomEvent, type ZoomTransform, zoom, zoomIdentity } from 'd3-zoom';
+import type { Point } from './camera.js';
 
 export interface Gestures {
-  /** Pixels. */
-  pan(x: number, y: number): void;
-  /** What lies at (x, y) of the target stays there. */
-  zoom(factor: number, x: number, y: number): void;
+  /** What lies at one point of the target goes to another, and all is `factor` times as large. */
+  move(factor: number, from: Point, to: Point): void;
   start(): void;
   end(): void;
 }
@@ -16,13 +15,17 @@ export function watchGestures(target: HTMLElement, told: Gestures): () => void {
   let last: ZoomTransform = zoomIdentity;
   const behavior = zoom<HTMLElement, unknown>()
     .on('start', () => told.start())
-    .on('zoom', ({ transform }: D3ZoomEvent<HTMLElement, unknown>) => {
-      // The step from the last transform: p → factor·p + shift.
+    .on('zoom', ({ transform, sourceEvent }: D3ZoomEvent<HTMLElement, unknown>) => {
+      // The step from the last transform is p → factor·p + shift. It is told by what the fingers or the pointer hold: a bounded
+      // zoom still moves that along.
       const factor = transform.k / last.k;
-      const shift = { x: transform.x - factor * last.x, y: transform.y - factor * last.y };
+      const to = middleOf(pointers(sourceEvent, target));
+      const from = {
+        x: (to.x - transform.x) / factor + last.x,
+        y: (to.y - transform.y) / factor + last.y,
+      };
       last = transform;
-      if (Math.abs(factor - 1) < 1e-6) told.pan(shift.x, shift.y);
-      else told.zoom(factor, shift.x / (1 - factor), shift.y / (1 - factor));
+      told.move(factor, from, to);
     })
     .on('end', () => {
       // The camera knows where it is: every gesture begins anew.
@@ -30,6 +33,11 @@ export function watchGestures(target: HTMLElement, told: Gestures): () => void {
       selection.property('__zoom', zoomIdentity);
       told.end();
     });
-  const selection = select(target).call(behavior).on('dblclick.zoom', null);
+  const selection = select(target).property('__zoom', zoomIdentity).call(behavior).on('dblclick.zoom', null);
   return () => selection.on('.zoom', null);
+}
+
+function middleOf(points: readonly (readonly [number, number])[]): Point {
+  const mean = (axis: 0 | 1) => points.reduce((sum, point) => sum + point[axis], 0) / points.length;
+  return { x: mean(0), y: mean(1) };
 }

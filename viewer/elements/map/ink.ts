@@ -2,7 +2,7 @@
 import { html } from 'lit';
 import type { Ink, Tone } from './marks.js';
 
-const NAMES = ['ink', 'muted', 'line', 'accent', 'surface', 'empty'] as const;
+const NAMES = ['ink', 'muted', 'accent', 'surface', 'empty'] as const;
 
 /** Has every colour as its own; inkOf() reads them. */
 export const inkTemplate = html`<div hidden>${NAMES.map((name) => html`<i class="ink-${name}"></i>`)}</div>`;
@@ -12,7 +12,7 @@ export function colourOf(root: ParentNode, name: (typeof NAMES)[number]): string
 }
 
 export function inkOf(root: ParentNode, host: Element): Ink {
-  const tones = ['ink', 'muted', 'line', 'accent'] satisfies Tone[];
+  const tones = ['ink', 'muted', 'accent'] satisfies Tone[];
   const colours = Object.fromEntries(tones.map((tone) => [tone, colourOf(root, tone)]));
   const font = getComputedStyle(host).fontFamily;
   return { colours: colours as Record<Tone, string>, background: colourOf(root, 'surface'), font };

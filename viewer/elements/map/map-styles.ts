@@ -35,8 +35,9 @@ export const mapStyles = css`
     font-size: 11.5px; }
   svg.marks text { user-select: none; font-variant-numeric: tabular-nums; }
   .fill-ink { fill: var(--_ink); } .fill-muted { fill: var(--_muted); } .fill-accent { fill: var(--_accent); }
-  .stroke-line { stroke: var(--_line); } .strong { font-weight: 600; }
-  .cross { stroke: #fff; stroke-width: 1; opacity: 0.75; mix-blend-mode: difference; fill: none; }
+  .stroke-muted { stroke: var(--_muted); } .strong { font-weight: 600; }
+  .cross-outer { stroke: #000; stroke-width: 3; stroke-opacity: 0.6; fill: none; }
+  .cross-inner { stroke: #fff; stroke-width: 1; fill: none; }
   .cell-outer { fill: none; stroke: #000; stroke-opacity: 0.65; stroke-width: 4; }
   .cell-inner { fill: none; stroke: #fff; stroke-width: 2; }
   .badge rect { fill: var(--_accent); } .badge text { fill: var(--_surface); font-weight: 600; }
@@ -66,7 +67,7 @@ export const mapStyles = css`
   /* Room for the lines that it wraps into, so that reading a cell does not change the frame. */
   @container (max-width: 860px) { .readout { min-height: 48px; align-content: start; } }
   @container (max-width: 480px) { .readout { min-height: 69px; } }
-  .ink-ink { color: var(--_ink); } .ink-muted { color: var(--_muted); } .ink-line { color: var(--_line); }
+  .ink-ink { color: var(--_ink); } .ink-muted { color: var(--_muted); }
   .ink-accent { color: var(--_accent); } .ink-surface { color: var(--_surface); } .ink-empty { color: var(--_empty); }
   .silent { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); white-space: nowrap; }
   fovea-colour-bar { padding-top: var(--_top, 40px); }

@@ -2,7 +2,7 @@
 import { type SVGTemplateResult, svg } from 'lit';
 import { FONT } from './axes.js';
 
-export type Tone = 'ink' | 'muted' | 'line' | 'accent';
+export type Tone = 'ink' | 'muted' | 'accent';
 
 export type Mark =
   | {

@@ -19,7 +19,10 @@ export function percentText(share: number): string {
 
 /** 1,000,000 (thin enough for axes in either language). */
 export function countText(value: number): string {
-  return value.toLocaleString('en-US', { maximumFractionDigits: 0 });
+  return whole.format(value);
 }
+
+/** Made once: making one takes longer than drawing a frame's axes. */
+const whole = new Intl.NumberFormat('en-US', { maximumFractionDigits: 0 });
 
 const minus = (text: string) => text.replace('-', '−');

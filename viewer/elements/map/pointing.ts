@@ -1,5 +1,6 @@
 // The cell that is pointed at, by pointer or keys, and what was read of it.
 import type { AttentionMap } from 'fovea';
+import type { Point } from './camera.js';
 import { CellReader, type CellReading } from './cell-reader.js';
 import type { Cell } from './crosshair.js';
 import type { Subject } from './sketch.js';
@@ -9,7 +10,7 @@ export class Pointing {
   cell: Cell | undefined;
   reading: CellReading | undefined;
   /** Where the pointer is in the frame, while it points. */
-  private pointer: { x: number; y: number } | undefined;
+  private pointer: Point | undefined;
   private map: AttentionMap | undefined;
   private subject: Subject = { batch: 0, head: 0, reduce: 'mean' };
   private readonly reader: CellReader;
@@ -51,9 +52,20 @@ export class Pointing {
     return reading && reading.query === cell?.query && reading.key === cell.key ? reading : undefined;
   }
 
-  hover(x: number, y: number): void {
-    this.pointer = { x, y };
+  /** Whether the cell is the one under a pointer that hovers: it was not chosen. */
+  get follows(): boolean {
+    return this.pointer !== undefined;
+  }
+
+  hover(at: Point): void {
+    this.pointer = at;
     this.follow();
+  }
+
+  /** Points at the cell at a place, wherever it moves. */
+  choose(at: Point): void {
+    this.hover(at);
+    this.pointer = undefined;
   }
 
   /** The picture may have moved under the pointer. */
@@ -85,10 +97,6 @@ export class Pointing {
       : { query: middle(view.queries), key: middle(view.keys) };
     this.at(cell);
     return cell;
-  }
-
-  stop(): void {
-    this.reader.stop();
   }
 
   private at(cell: Cell | undefined): void {

@@ -54,6 +54,8 @@ const AT_ONCE = 2;
 /** How long one view is sharpened, in milliseconds; longer where it then becomes exact soon. */
 const PATIENCE = 20_000;
 const SOON = 45_000;
+/** Milliseconds of cutting a picture into tiles before the page may draw a frame. */
+const TAKING = 6;
 /** Numbers and colours of a tile. */
 const BYTES_PER_PIXEL = 8;
 
@@ -156,8 +158,9 @@ export class Scheduler {
       for await (const picture of sketch(want.map, want.subject, region, job.stop.signal)) {
         if (job.stop.signal.aborted) return;
         const spent = performance.now() - start;
+        await this.take(job, picture, spent);
+        if (job.stop.signal.aborted) return;
         job.given = true;
-        this.take(job, picture, spent);
         if (isExactLevel(job.levels)) return;
         if (spent > PATIENCE && spent / picture.fraction > SOON) return;
         // The view may have moved on meanwhile.
@@ -184,7 +187,7 @@ export class Scheduler {
     this.run(job, async () => {
       const { queries, keys, rows, columns } = place;
       const request = { ...want.subject, queries, keys, rows, columns, signal: stop.signal };
-      this.take(job, await want.map.pool(request), 0);
+      await this.take(job, await want.map.pool(request), 0);
     }).finally(() => {
       if (this.exact.get(place.key) === job) this.exact.delete(place.key);
       this.next();
@@ -201,27 +204,38 @@ export class Scheduler {
     }
   }
 
-  /** Keeps what a picture has of each tile, where it is better than what is there. */
-  private take(job: Job, picture: PooledWeights, spent: number): void {
+  /** Keeps what a picture has of each tile, where it is better than what is there; a few milliseconds' worth at a time. */
+  private async take(job: Job, picture: PooledWeights, spent: number): Promise<void> {
+    let end = performance.now() + TAKING;
+    for (const place of job.tiles) {
+      if (performance.now() > end) {
+        this.told.onTiles();
+        await new Promise((resolve) => setTimeout(resolve));
+        if (job.stop.signal.aborted) return;
+        end = performance.now() + TAKING;
+      }
+      this.keep(job, place, picture, spent);
+    }
+    this.told.onTiles();
+  }
+
+  private keep(job: Job, place: TilePlace, picture: PooledWeights, spent: number): void {
     const alone = job.tiles.length === 1 && job.tiles[0] === job.region;
     const fits = alone || !isExactLevel(job.levels) || isAligned(job.region, job.levels);
     const fraction = fits ? picture.fraction : Math.min(picture.fraction, 0.999);
-    for (const place of job.tiles) {
-      const key = `${job.name} ${place.key}`;
-      const before = this.cache.peek(key);
-      if (before && before.fraction >= fraction && before.spent >= spent) continue;
-      if (before && before.fraction > fraction) {
-        this.cache.set(key, { ...before, spent });
-        continue;
-      }
-      const data = alone ? (picture.data as Float32Array<ArrayBuffer>) : cut(picture, job.region, place);
-      const bytes = BYTES_PER_PIXEL * data.length;
-      this.cache.set(key, {
-        ...{ ...place, subject: job.name, data, spread: Spread.of(data) },
-        ...{ fraction, spent, bytes },
-      });
+    const key = `${job.name} ${place.key}`;
+    const before = this.cache.peek(key);
+    if (before && before.fraction >= fraction && before.spent >= spent) return;
+    if (before && before.fraction > fraction) {
+      this.cache.set(key, { ...before, spent });
+      return;
     }
-    this.told.onTiles();
+    const data = alone ? (picture.data as Float32Array<ArrayBuffer>) : cut(picture, job.region, place);
+    const bytes = BYTES_PER_PIXEL * data.length;
+    this.cache.set(key, {
+      ...{ ...place, subject: job.name, data, spread: Spread.of(data) },
+      ...{ fraction, spent, bytes },
+    });
   }
 }
 

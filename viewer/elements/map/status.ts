@@ -1,6 +1,6 @@
 // What is told of the picture: how much of it was read, what went wrong, and, to screen readers, which cell is pointed at.
 import { html, nothing } from 'lit';
-import { type Labels, labelOf } from './axes.js';
+import { type Labels, labelOf } from '../labels.js';
 import type { CellReading } from './cell-reader.js';
 import { countText, percentText, weightText } from './numbers.js';
 import type { Reduce } from './sketch.js';

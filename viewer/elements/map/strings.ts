@@ -26,6 +26,8 @@ const en = {
   zoomIn: 'Zoom in',
   zoomOut: 'Zoom out',
   whole: 'Show all',
+  zoom: 'Zoom',
+  save: 'Save the picture',
   savePng: 'Save as PNG',
   saveSvg: 'Save as SVG',
   minimap: 'Where the view lies in the whole map; drag to move it',
@@ -50,7 +52,7 @@ const en = {
 export type MapStrings = typeof en;
 
 const ko: MapStrings = {
-  map: (queries, keys) => `어텐션 맵: 쿼리 ${queries}개 × 키 ${keys}개`,
+  map: (queries, keys) => `어텐션 지도: 쿼리 ${queries}개 × 키 ${keys}개`,
   help:
     '화살표 키로 화면을 옮기고, 더하기와 빼기로 확대하고 축소하며, 0으로 전체를 봅니다. Shift와 화살표 키로 칸을 옮겨 다니고, ' +
     'Enter로 그 칸을 확대하고, Escape로 커서를 숨깁니다.',
@@ -74,9 +76,11 @@ const ko: MapStrings = {
   zoomIn: '확대',
   zoomOut: '축소',
   whole: '전체 보기',
+  zoom: '확대와 축소',
+  save: '그림 저장',
   savePng: 'PNG로 저장',
   saveSvg: 'SVG로 저장',
-  minimap: '전체 맵에서 화면의 위치. 끌어서 옮길 수 있습니다',
+  minimap: '전체 지도에서 화면의 위치. 끌어서 옮길 수 있습니다',
   colourBar: '색',
   low: '색 범위의 아래 끝',
   high: '색 범위의 위 끝',
@@ -87,10 +91,10 @@ const ko: MapStrings = {
   sampledTitle: (percent) => `화면에 있는 쿼리의 ${percent}를 읽었습니다. 보고 있는 동안 나머지를 읽습니다.`,
   lowerBound: '최댓값은 하한입니다',
   computing: '계산 중…',
-  empty: '보여 줄 맵이 없습니다.',
-  none: '이 맵에는 칸이 없습니다.',
+  empty: '보여 줄 지도가 없습니다.',
+  none: '이 지도에는 칸이 없습니다.',
   hint: '칸을 가리키면 정확한 가중치를 읽을 수 있습니다.',
-  failed: '맵을 읽을 수 없습니다',
+  failed: '지도를 읽을 수 없습니다',
   cell: (query, key, weight) => `쿼리 ${query}, 키 ${key}: 가중치 ${weight}`,
 };
 

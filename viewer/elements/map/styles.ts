@@ -8,9 +8,8 @@ export const styles = css`
     --_empty: var(--fovea-empty, light-dark(#e7e9ee, #1e222a));
     --_ink: var(--fovea-ink, light-dark(#1b1f27, #e9ebf0));
     --_muted: var(--fovea-muted, light-dark(#667085, #98a1b3));
-    --_line: var(--fovea-line, light-dark(#c3c9d4, #434b5a));
     --_hair: var(--fovea-hair, light-dark(#1b1f271f, #ffffff26));
-    --_accent: var(--fovea-accent, light-dark(#2a6fdb, #7cb2ff));
+    --_accent: var(--fovea-accent, light-dark(#2468d0, #7cb2ff));
     font-family: var(--fovea-font, system-ui, -apple-system, 'Segoe UI', Roboto, 'Noto Sans', 'Apple SD Gothic Neo',
       'Malgun Gothic', 'Noto Sans KR', sans-serif);
     font-size: 13px;
