@@ -1,24 +1,14 @@
 // <fovea-map> in headless Chromium: numbers under the crosshair and in tiles against the float64 reference; the keyboard
 // alone; views set and restored; what is kept, what is stopped, what is told when it fails. Skipped where no Chromium is found.
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import * as esbuild from 'esbuild';
-import { type Browser, chromium, type Page } from 'playwright-core';
+import type { Page } from 'playwright-core';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { weightsReference } from '../../dist/attention/reference.js';
 import { validateAttention } from '../../dist/attention/validate.js';
 import { findChromium } from '../../scripts/chromium.mjs';
 import { makeInputs } from './app/inputs.js';
 import type { View } from './map/page.js';
-import { ISOLATED, type Server, serve } from './server.js';
+import { openSite, type Site, TIMEOUT } from './map/site.js';
 
-const chromiumPath = findChromium();
-const TIMEOUT = 120_000;
-const root = join(import.meta.dirname, '../..');
-const HTML = `<!doctype html><html lang="en"><head><meta charset="utf-8" /><title>Map</title>
-<style>body { margin: 10px } fovea-map { height: 500px }</style>
-<script type="module" src="page.js"></script></head><body><fovea-map></fovea-map></body></html>`;
 const SMALL = { heads: 1, length: 30, width: 16 };
 const LARGE = { heads: 2, length: 2048, width: 16 };
 
@@ -27,39 +17,17 @@ function weights({ heads, length, width }: typeof SMALL, rows: [number, number])
   return weightsReference(validateAttention(q, k, v, {}), 0, heads - 1, rows, [0, length]) as Float64Array;
 }
 
-describe.skipIf(!chromiumPath)('<fovea-map>', () => {
-  let [folder, browser, server, page] = ['', null! as Browser, null! as Server, null! as Page];
-  const told: string[] = [];
+describe.skipIf(!findChromium())('<fovea-map>', () => {
+  let [site, page] = [null! as Site, null! as Page];
 
   beforeAll(async () => {
-    folder = await mkdtemp(join(tmpdir(), 'fovea-map-'));
-    await esbuild.build({
-      absWorkingDir: root,
-      entryPoints: { page: 'test/browser/map/page.ts', worker: 'dist/engine/worker.js' },
-      bundle: true,
-      format: 'esm',
-      conditions: ['browser'],
-      loader: { '.wasm': 'file' },
-      outdir: folder,
-      logLevel: 'error',
-    });
-    await writeFile(join(folder, 'index.html'), HTML);
-    server = await serve({ '/': folder }, ISOLATED);
-    browser = await chromium.launch({ executablePath: chromiumPath!, args: ['--no-sandbox'] });
+    site = await openSite();
   }, TIMEOUT);
-  afterAll(async () => {
-    await browser?.close();
-    await server?.close();
-    if (folder) await rm(folder, { recursive: true });
-  });
+  afterAll(() => site?.close());
   beforeEach(async () => {
     await page?.close();
-    told.length = 0;
-    page = await browser.newPage({ viewport: { width: 1000, height: 700 }, reducedMotion: 'reduce' });
-    page.setDefaultTimeout(TIMEOUT);
-    page.on('pageerror', (error) => told.push(error.message));
-    await page.goto(server.url);
-    await page.waitForFunction(() => globalThis.page !== undefined);
+    site.errors.length = 0;
+    page = await site.open();
   }, TIMEOUT);
 
   const show = (sizes: typeof SMALL, settings = {}) =>
@@ -96,7 +64,7 @@ describe.skipIf(!chromiumPath)('<fovea-map>', () => {
     const product = at(q, 1207).reduce((sum, value, d) => sum + value * at(k, 709)[d], 0);
     expect(Math.abs(score - product / 4)).toBeLessThan(1e-5);
     expect(await readout()).toMatch(/1,207[\s\S]*709/);
-    expect(told).toEqual([]);
+    expect(site.errors).toEqual([]);
   });
 
   test('a pixel shows the mean, maximum and sum of its cells (1e-6)', { timeout: TIMEOUT }, async () => {
@@ -210,7 +178,7 @@ describe.skipIf(!chromiumPath)('<fovea-map>', () => {
     await page.evaluate((wanted) => globalThis.page.hurry(wanted), far);
     const stopped = (await page.evaluate(() => globalThis.page.stopped())).slice(before);
     expect(stopped).toContain(true);
-    expect(told).toEqual([]);
+    expect(site.errors).toEqual([]);
   });
 
   test('a map that cannot be read is told of, and the next one is shown', { timeout: TIMEOUT }, async () => {
@@ -224,7 +192,7 @@ describe.skipIf(!chromiumPath)('<fovea-map>', () => {
     expect(await page.locator('fovea-map .message').count()).toBe(0);
     await page.evaluate(() => globalThis.page.set({ locale: 'ko' }));
     await expect.poll(() => page.locator('fovea-map .choice').textContent()).toMatch(/선형/);
-    expect(told).toEqual([]);
+    expect(site.errors).toEqual([]);
   });
 
   test('the view is saved as SVG, its words escaped, and as PNG', { timeout: TIMEOUT }, async () => {

@@ -170,7 +170,7 @@ export class FoveaMap extends LitElement {
       end: () => frame.classList.remove('moving'),
       move: (factor, from, to) => this.there === 'map' && this.navigation.move(factor, from, to),
     });
-    this.ends = [() => observer.disconnect(), endGestures, watchPixelRatio(() => this.layOut())];
+    this.ends = [() => observer.disconnect(), endGestures, watchPixelRatio(() => this.requestFrame())];
   }
 
   protected override updated(changed: PropertyValues): void {
@@ -205,8 +205,6 @@ export class FoveaMap extends LitElement {
       ['--_left', left],
     ] as const)
       this.style.setProperty(name, `${value}px`);
-    const canvas = this.find<HTMLCanvasElement>('.tiles');
-    [canvas.width, canvas.height] = [size.width, size.height].map((x) => Math.round(x * devicePixelRatio));
     this.pointing.follow();
     // Clearing a resized canvas shows; so the next picture is drawn at once.
     this.frame();
@@ -221,7 +219,11 @@ export class FoveaMap extends LitElement {
     this.frameDue = 0;
     if (!this.hasUpdated) return;
     const { surface } = this;
-    const context = this.find<HTMLCanvasElement>('.tiles').getContext('2d')!;
+    const canvas = this.find<HTMLCanvasElement>('.tiles');
+    const { width, height } = surface.camera.frame;
+    const pixels = [width, height].map((x) => Math.round(x * devicePixelRatio));
+    if (canvas.width !== pixels[0] || canvas.height !== pixels[1]) [canvas.width, canvas.height] = pixels;
+    const context = canvas.getContext('2d')!;
     const empty = colourOf(this.renderRoot, 'empty');
     if (!surface.draw(context, devicePixelRatio, empty)) this.requestFrame();
     if (!this.map) return;

@@ -174,15 +174,23 @@ export class FoveaHeads extends LitElement {
     if (button) this.stop = [Number(button.dataset.row), Number(button.dataset.place)];
   }
 
-  /** Arrows go to the neighbour on the screen, wherever layers and their heads wrap; Home and End through all. */
+  /**
+   * Arrows go to the neighbour on the screen, wherever layers and their heads wrap; where none is above or below, to the
+   * layer before or after. Home and End go through all.
+   */
   private move(event: KeyboardEvent): void {
     const all = [...this.renderRoot.querySelectorAll('button')];
     const from = all.indexOf((event.target as Element).closest('button')!);
+    const [row, place] = this.stop;
+    const inLayer = (way: -1 | 1) => {
+      const there = all.filter(({ dataset }) => Number(dataset.row) === row + way);
+      return there[Math.min(place, there.length - 1)];
+    };
     const goals: Record<string, () => HTMLElement | undefined> = {
       ArrowLeft: () => all[from - 1],
       ArrowRight: () => all[from + 1],
-      ArrowUp: () => neighbour(all, all[from], -1),
-      ArrowDown: () => neighbour(all, all[from], 1),
+      ArrowUp: () => neighbour(all, all[from], -1) ?? inLayer(-1),
+      ArrowDown: () => neighbour(all, all[from], 1) ?? inLayer(1),
       Home: () => all[0],
       End: () => all.at(-1),
     };

@@ -10,6 +10,8 @@ interface Box {
 
 /** What is drawn at least, with no word chosen and with one. */
 const LEAST = { all: 0.04, own: 0.01 };
+/** Opacity of the faintest: those of a chosen word are told from the ground by a contrast of 3. */
+const FAINTEST = { all: 0.18, own: 0.62 };
 /** Most curves at once. */
 const MOST = 600;
 
@@ -31,7 +33,10 @@ export function arcsBetween(
   });
   found.sort((a, b) => a.share - b.share);
   const path = beside ? across : down;
-  return found.slice(-MOST).map(({ query, key, share }) => curve(path(keys[key], queries[query]), share));
+  const faintest = active ? FAINTEST.own : FAINTEST.all;
+  return found
+    .slice(-MOST)
+    .map(({ query, key, share }) => curve(path(keys[key], queries[query]), share, faintest));
 }
 
 const down = (from: Box, to: Box): string => {
@@ -50,10 +55,10 @@ const across = (from: Box, to: Box): string => {
 
 const at = (...numbers: number[]) => numbers.map((n) => n.toFixed(1)).join(' ');
 
-function curve(path: string, share: number): SVGPathElement {
+function curve(path: string, share: number, faintest: number): SVGPathElement {
   const made = document.createElementNS('http://www.w3.org/2000/svg', 'path');
   made.setAttribute('d', path);
   made.setAttribute('stroke-width', (0.75 + 4.25 * share).toFixed(2));
-  made.setAttribute('stroke-opacity', (0.18 + 0.72 * share).toFixed(3));
+  made.setAttribute('stroke-opacity', (faintest + (0.92 - faintest) * share).toFixed(3));
   return made;
 }

@@ -127,6 +127,7 @@ export const wordsStyle = css`
     margin: 0.7rem 0 0;
     padding: 0.4rem 0 0;
     background: var(--surface);
+    box-shadow: 0 -0.4rem 0.4rem var(--surface);
     font-size: 0.9375rem;
     line-height: 1.6;
   }

@@ -208,7 +208,7 @@ export class FoveaWords extends LitElement {
         .filter((index) => weights[index] >= 0.005)
         .map(
           (index) =>
-            html`<span class="part">${visible(other[index])} <i>${percent(weights[index])}</i></span>`,
+            html` <span class="part">${visible(other[index])} <i>${percent(weights[index])}</i></span>`,
         )}
       ${
         active.side === 'query' && left > 0.02

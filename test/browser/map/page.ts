@@ -10,6 +10,12 @@ configure({ wasmUrl: { relaxed, strict }, workerUrl: './worker.js' });
 /** As the element's. */
 export type View = { queries: readonly [number, number]; keys: readonly [number, number] };
 const element = () => document.querySelector('fovea-map')!;
+/** What no page reaches: the tiles that are kept, and where the element looks. */
+const surface = () => (element() as unknown as { surface: Inside }).surface;
+interface Inside {
+  cache: { bytes: number; budget: number };
+  camera: { cellAt(x: number, y: number): { x: number; y: number } };
+}
 let map: AttentionMap;
 const asked: { signal?: AbortSignal }[] = [];
 
@@ -29,8 +35,9 @@ function heard<T>(name: string, wanted: (detail: T) => boolean): Promise<T> {
 const exact = () => heard<{ fraction: number }>('fovea-picture', ({ fraction }) => fraction === 1);
 
 globalThis.page = {
-  async show(sizes, settings) {
+  async open(sizes, settings, everywhere) {
     const { q, k } = makeInputs(sizes);
+    if (everywhere !== undefined) q.data.fill(everywhere);
     map = await attentionMap(q, k);
     const [pool, refine] = [map.pool.bind(map), map.refine.bind(map)];
     map.pool = (place) => {
@@ -41,8 +48,12 @@ globalThis.page = {
       asked.push(place);
       return refine(place);
     };
-    const drawn = exact();
     Object.assign(element(), settings, { map });
+    await element().updateComplete;
+  },
+  async show(sizes, settings) {
+    const drawn = exact();
+    await globalThis.page.open(sizes, settings);
     await drawn;
   },
   async look(view) {
@@ -63,12 +74,15 @@ globalThis.page = {
   moved: () => heard('fovea-view', () => true),
   settings: () => heard('fovea-settings', () => true),
   view: () => element().view,
+  cellAt(x, y) {
+    const { left, top } = element().renderRoot.querySelector('.frame')!.getBoundingClientRect();
+    return surface().camera.cellAt(x - left, y - top);
+  },
   set: (settings) => void Object.assign(element(), settings),
   end: () => map.dispose(),
   stopped: () => asked.map(({ signal }) => signal?.aborted ?? false),
   bytes: () => {
-    const { cache } = (element() as unknown as { surface: { cache: { bytes: number; budget: number } } })
-      .surface;
+    const { cache } = surface();
     return [cache.bytes, cache.budget];
   },
   svg: () => element().toSvg(),
@@ -80,6 +94,9 @@ globalThis.page = {
 
 declare global {
   var page: {
+    /** Sets another map, with all numbers of its queries the same where given. */
+    open(sizes: Sizes, settings?: Record<string, unknown>, everywhere?: number): Promise<void>;
+    /** The same, until its picture is exact. */
     show(sizes: Sizes, settings: Record<string, unknown>): Promise<void>;
     look(view: View): Promise<View>;
     hurry(views: View[]): Promise<void>;
@@ -88,6 +105,8 @@ declare global {
     moved(): Promise<View>;
     settings(): Promise<{ reduce: string; scale: string; range?: [number, number] }>;
     view(): View;
+    /** The fractional cell at a point of the window. */
+    cellAt(x: number, y: number): { x: number; y: number };
     set(settings: Record<string, unknown>): void;
     end(): void;
     /** Of each picture that was asked for: whether it was stopped. */
