@@ -6,6 +6,8 @@ import { findChromium } from '../../scripts/chromium.mjs';
 import { openSite, type Site, TIMEOUT } from './map/site.js';
 
 vi.setConfig({ testTimeout: TIMEOUT, hookTimeout: TIMEOUT });
+/** A busy machine takes its time. */
+const until = <T>(what: () => T | Promise<T>) => expect.poll(what, { timeout: 20_000 });
 
 describe.skipIf(!findChromium())('elements that compute nothing', () => {
   let [site, page] = [null! as Site, null! as Page];
@@ -93,13 +95,13 @@ describe.skipIf(!findChromium())('elements that compute nothing', () => {
       await words(12, 12);
       expect(await layout()).toBe('large');
       await page.setViewportSize({ width: 420, height: 800 });
-      await expect.poll(layout).toBe('columns');
-      await expect.poll(ends).toEqual([60, 0]);
+      await until(layout).toBe('columns');
+      await until(ends).toEqual([60, 0]);
       await page.setViewportSize({ width: 1200, height: 800 });
-      await expect.poll(layout).toBe('large');
-      await expect.poll(ends).toEqual([60, 0]);
+      await until(layout).toBe('large');
+      await until(ends).toEqual([60, 0]);
       await page.evaluate(() => Object.assign(document.querySelector('fovea-words')!, { look: 'shading' }));
-      await expect.poll(layout).toBe('text');
+      await until(layout).toBe('text');
       expect(await ends()).toEqual([0, 0]);
     });
 
@@ -123,11 +125,11 @@ describe.skipIf(!findChromium())('elements that compute nothing', () => {
       await words(4, 4);
       const status = page.locator('fovea-words [role=status]');
       await page.locator('fovea-words button', { hasText: 'query2' }).hover();
-      await expect.poll(() => status.textContent()).toMatch(/query2\s+attends to\s+key2/);
+      await until(() => status.textContent()).toMatch(/query2\s+attends to\s+key2/);
       expect(await status.getAttribute('aria-live')).toBe('off');
       await page.mouse.move(600, 700);
       await page.locator('fovea-words button', { hasText: 'key1' }).focus();
-      await expect.poll(() => status.textContent()).toMatch(/key1\s+is attended to by\s+query1/);
+      await until(() => status.textContent()).toMatch(/key1\s+is attended to by\s+query1/);
       expect(await status.getAttribute('aria-live')).toBe('polite');
     });
 
@@ -135,13 +137,11 @@ describe.skipIf(!findChromium())('elements that compute nothing', () => {
       await words(2, 3, { weights: [0.5, Number.NaN, 0.25], keys: [' ', 'a\n', 'b'], locale: 'fr' });
       await page.locator('fovea-words button', { hasText: 'query0' }).hover();
       const status = page.locator('fovea-words [role=status]');
-      await expect
-        .poll(() => status.textContent())
-        .toMatch(/query0\s+attends to\s+␣ 50 %\s+b 25 %\s+outside/);
+      await until(() => status.textContent()).toMatch(/query0\s+attends to\s+␣ 50 %\s+b 25 %\s+outside/);
       expect(await page.locator('fovea-words path').count()).toBe(2);
       expect(await page.locator('fovea-words button').first().getAttribute('style')).toContain('100.0%');
       await page.locator('fovea-words button', { hasText: 'query1' }).hover();
-      await expect.poll(() => status.textContent()).not.toContain('NaN');
+      await until(() => status.textContent()).not.toContain('NaN');
     });
   });
 

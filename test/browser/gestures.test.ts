@@ -6,6 +6,8 @@ import { findChromium } from '../../scripts/chromium.mjs';
 import { openSite, type Site, TIMEOUT } from './map/site.js';
 
 vi.setConfig({ testTimeout: TIMEOUT, hookTimeout: TIMEOUT });
+/** A busy machine takes its time. */
+const until = <T>(what: () => T | Promise<T>) => expect.poll(what, { timeout: 20_000 });
 const SIZES = { heads: 1, length: 300, width: 16 };
 
 interface Point {
@@ -71,9 +73,9 @@ describe.skipIf(!findChromium())('<fovea-map>, moved', () => {
     await expectSame(await cellAt(to), cell);
     const { query, key } = await told;
     expect([query, key]).toEqual([Math.floor(cell.y), Math.floor(cell.x)]);
-    await expect
-      .poll(() => page.locator('fovea-map [aria-live]').textContent())
-      .toMatch(`Query ${query}, key ${key}`);
+    await until(() => page.locator('fovea-map [aria-live]').textContent()).toMatch(
+      `Query ${query}, key ${key}`,
+    );
   });
 
   test('two fingers zoom about the middle between them, and take it along (0.05 pixels)', async () => {
@@ -126,7 +128,7 @@ describe.skipIf(!findChromium())('<fovea-map>, moved', () => {
           await expectSame(await cellAt(at), cell);
         }
         await page.mouse.wheel(0, 5000);
-        await expect.poll(() => page.evaluate(() => globalThis.page.view())).toEqual(whole);
+        await until(() => page.evaluate(() => globalThis.page.view())).toEqual(whole);
       }
     });
   }
@@ -177,7 +179,7 @@ describe.skipIf(!findChromium())('<fovea-map>, moved', () => {
       const metrics = { width: 1000, height: 700, deviceScaleFactor, mobile: false };
       await session.send('Emulation.setDeviceMetricsOverride', metrics);
       await page.evaluate(() => dispatchEvent(new Event('another-screen')));
-      await expect.poll(pixels).toBe(deviceScaleFactor);
+      await until(pixels).toBe(deviceScaleFactor);
     }
   });
 
@@ -217,7 +219,7 @@ describe.skipIf(!findChromium())('<fovea-map>, moved', () => {
     await show();
     expect(await chosen()).toBe('linear');
     await page.evaluate(() => globalThis.page.open({ heads: 1, length: 4097, width: 4 }));
-    await expect.poll(chosen).toBe('log');
+    await until(chosen).toBe('log');
     const settings = page.evaluate(() => globalThis.page.settings());
     await page.locator('fovea-map input[value=linear]').check();
     expect((await settings).scale).toBe('linear');
@@ -233,7 +235,7 @@ describe.skipIf(!findChromium())('<fovea-map>, moved', () => {
       { heads: 1, length: 0, width: 4 },
     ]) {
       await page.evaluate((a) => globalThis.page.open(a), sizes);
-      await expect.poll(message).toContain('This map has no cells.');
+      await until(message).toContain('This map has no cells.');
       await page.mouse.move(400, 300);
       await page.mouse.wheel(0, -300);
     }
@@ -244,7 +246,7 @@ describe.skipIf(!findChromium())('<fovea-map>, moved', () => {
     const cell = page.evaluate(() => globalThis.page.cell());
     await page.mouse.move(x + width / 2, y + height / 2);
     expect((await cell).weight).toBeNaN();
-    await expect.poll(() => page.locator('fovea-map .readout').textContent()).toMatch(/weight\s+NaN/);
+    await until(() => page.locator('fovea-map .readout').textContent()).toMatch(/weight\s+NaN/);
     expect(await page.locator('fovea-map [role=alert]').count()).toBe(0);
   });
 
@@ -253,6 +255,6 @@ describe.skipIf(!findChromium())('<fovea-map>, moved', () => {
     await show(SIZES, { range: [0.5, 0.5] });
     expect(await page.locator('fovea-map .fit').isDisabled()).toBe(true);
     await page.evaluate(() => globalThis.page.set({ range: [0, 0.5] }));
-    await expect.poll(() => page.locator('fovea-map .fit').isDisabled()).toBe(false);
+    await until(() => page.locator('fovea-map .fit').isDisabled()).toBe(false);
   });
 });

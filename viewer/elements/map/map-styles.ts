@@ -66,7 +66,11 @@ export const mapStyles = css`
   .readout .weight { font-size: 14px; }
   /* Room for the lines that it wraps into, so that reading a cell does not change the frame. */
   @container (max-width: 860px) { .readout { min-height: 48px; align-content: start; } }
-  @container (max-width: 480px) { .readout { min-height: 69px; } }
+  @container (max-width: 480px) {
+    .readout { min-height: 69px; }
+    .body { gap: 8px; }
+    fovea-colour-bar { width: 78px; }
+  }
   .ink-ink { color: var(--_ink); } .ink-muted { color: var(--_muted); }
   .ink-accent { color: var(--_accent); } .ink-surface { color: var(--_surface); } .ink-empty { color: var(--_empty); }
   .silent { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); white-space: nowrap; }

@@ -37,17 +37,16 @@ export class Painter {
     patient = true,
   ): boolean {
     const end = patient ? performance.now() + COLOURING : Number.POSITIVE_INFINITY;
-    let done = true;
+    // What was never coloured cannot be drawn: it comes before what only has old colours.
+    const stale = tiles.filter((tile) => this.coloured.get(tile)?.colours !== colours);
+    stale.sort((a, b) => Number(this.coloured.has(a)) - Number(this.coloured.has(b)));
+    let done = 0;
+    for (; done < stale.length && performance.now() < end; done++) this.colour(stale[done], colours);
     for (const tile of tiles) {
-      const known = this.coloured.get(tile);
-      if (known?.colours !== colours) {
-        if (performance.now() < end) this.colour(tile, colours);
-        else done = false;
-      }
       const canvas = this.coloured.get(tile)?.canvas;
       if (canvas) draw(context, canvas, tile, camera, ratio);
     }
-    return done;
+    return done === stale.length;
   }
 
   private colour(tile: Tile, colours: Colours): void {
