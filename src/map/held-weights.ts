@@ -55,8 +55,7 @@ export class HeldWeights extends KernelWeights {
     await this.reading.run(progress, async () => {
       if (this.loaded || !this.whole) return;
       try {
-        await this.read('q', 0, progress);
-        await this.read('k', 0, progress);
+        await this.readBoth(0, 0, progress);
         this.loaded = true;
       } catch (error) {
         if (!watch.signal?.aborted) this.heads.clear();
@@ -65,29 +64,32 @@ export class HeldWeights extends KernelWeights {
     });
   }
 
-  protected override async bring(_batch: number, head: number, progress: Progress): Promise<void> {
+  protected override bring(_batch: number, head: number, progress: Progress): Promise<void> | undefined {
     const own = keyHead(this.problem, head);
-    const there = () => this.heads.find(this.name('q', head)) && this.heads.find(this.name('k', own));
+    const [q, k] = [this.heads.find(this.name('q', head)), this.heads.find(this.name('k', own))];
+    if (q && k) return undefined;
     const watch = progress.aside();
-    while (!there()) {
-      await this.reading.run(watch, async () => {
-        await this.read('q', head, watch, this.name('k', own));
-        await this.read('k', own, watch, this.name('q', head));
-      });
-    }
+    return this.reading.run(watch, () => this.readBoth(head, own, watch));
   }
 
-  /** Brings in what holds a head, unless it is there; another, `beside` it, stays. */
-  private async read(part: Part, head: number, progress: Progress, beside?: string): Promise<void> {
+  private async readBoth(head: number, own: number, progress: Progress): Promise<void> {
+    const [q, k] = [this.name('q', head), this.name('k', own)];
+    const bytes = 4 * this.count('q') + 4 * this.count('k');
+    await this.heads.reserve([q, k], bytes, progress, async () => {
+      await this.read('q', head, progress);
+      await this.read('k', own, progress);
+    });
+  }
+
+  /** Brings in what holds a head, unless it is there. */
+  private async read(part: Part, head: number, progress: Progress): Promise<void> {
     const { D } = this.problem;
-    const [name, size] = [this.name(part, head), this.size(part)];
-    const [from, to] = this.whole
-      ? [0, size]
-      : [head * this.rows(part) * D, (head + 1) * this.rows(part) * D];
-    if (this.heads.find(name)) return progress.advance(to - from);
-    await this.heads.add([name, beside], [(to - from) / D, D], async (tensor) => {
+    const [name, count] = [this.name(part, head), this.count(part)];
+    const from = this.whole ? 0 : head * count;
+    if (this.heads.find(name)) return progress.advance(count);
+    await this.heads.add(name, [count / D, D], async (tensor) => {
       let at = 0;
-      await this.streams[part](from, to, async (piece) => {
+      await this.streams[part](from, from + count, async (piece) => {
         await progress.next();
         tensor.write(piece, at);
         at += piece.length;
@@ -105,6 +107,11 @@ export class HeldWeights extends KernelWeights {
   private size(part: Part): number {
     const { H, Hkv, D } = this.problem;
     return (part === 'q' ? H : Hkv) * this.rows(part) * D;
+  }
+
+  /** Numbers that are kept together. */
+  private count(part: Part): number {
+    return this.whole ? this.size(part) : this.rows(part) * this.problem.D;
   }
 
   private name(part: Part, head: number): string {

@@ -12,7 +12,7 @@ export interface Watch {
 const TURN = 16;
 
 /** Lets everything that waits have its turn. Timers that follow each other wait 4 ms in browsers: a message does not. */
-function turn(): Promise<void> {
+export function turn(): Promise<void> {
   return new Promise((resolve) => {
     if (typeof setImmediate === 'function') setImmediate(resolve);
     else {

@@ -223,7 +223,9 @@ export class KernelWeights implements WeightSource {
           const some = someOf(rows, from, to);
           await watch.next();
           if (!bare) await this.learn(batch, head, some, watch);
-          await this.bring(batch, head, watch);
+          // What was brought in may be given up for another map's while this waits for its turn.
+          for (let wait = this.bring(batch, head, watch); wait; wait = this.bring(batch, head, watch))
+            await wait;
           const reads = inScope(engine, () => {
             const call = this.call(batch, head, some, keys, held);
             const statistics = bare
@@ -307,8 +309,10 @@ export class KernelWeights implements WeightSource {
     return { k: view, v: view };
   }
 
-  /** Brings in, before each part, what it needs that is not at hand at once. */
-  protected async bring(_batch: number, _head: number, _watch: Progress): Promise<void> {}
+  /** Brings in, before each part, what it needs; undefined where all of it is at hand. */
+  protected bring(_batch: number, _head: number, _watch: Progress): Promise<void> | undefined {
+    return undefined;
+  }
 
   /** Some rows of a query head; undefined: a range as it lies in the caller's arrays. */
   protected queries(batch: number, head: number, rows: Rows): Operand | undefined {
