@@ -132,6 +132,7 @@ export class ViewOverview extends LitElement {
     const draw = async (entry: TraceEntry) => heads.set(entry.name, await picturesOf(entry, signal));
     await Promise.all(entries.map(draw));
     if (signal.aborted) return;
+    performance.mark('overview-read');
     this.heads = new Map(heads);
     await this.updateComplete;
     await this.renderRoot.querySelector('fovea-heads')?.updateComplete;
