@@ -1,9 +1,11 @@
 // Mutates every branch, offset and bound of the attention kernels and their dispatch, one at a time, and runs the
 // properties of test/kernels/properties against each: a mutant that no property notices has survived.
 //
-// Usage: npm run mutate [-- --seconds N] [--workers N] [--fresh] [--only TEXT]
+// Usage: npm run mutate [-- --seconds N] [--most N] [--workers N] [--fresh] [--seed TEXT] [--only TEXT]
 //   --seconds  stop after so long; the next call goes on where this one ended
+//   --most     stop after so many mutants
 //   --fresh    forget what was found; else a mutant that was caught counts as caught until its own file changes
+//   --seed     another order: with --fresh, a sample that tests were not written for
 //   --only     mutants of files whose path contains TEXT
 // It works in .cache/mutate; sources and dist/ stay as they are. The order is random but fixed, so a run that was
 // stopped is a fair sample. What it found is recorded in bench/results/mutation.json.
@@ -28,9 +30,11 @@ const SILENT = 60;
 const { values } = parseArgs({
   options: {
     seconds: { type: 'string', default: 'Infinity' },
+    most: { type: 'string', default: 'Infinity' },
     workers: { type: 'string', default: String(Math.min(4, availableParallelism())) },
     fresh: { type: 'boolean', default: false },
     only: { type: 'string', default: '' },
+    seed: { type: 'string', default: '' },
   },
 });
 
@@ -95,7 +99,10 @@ function readResults() {
 
 /** The same order in every call, far from that of the sources: a part of a run is a fair sample. */
 function shuffled(list) {
-  const key = ({ id }) => createHash('sha256').update(id).digest('hex');
+  const key = ({ id }) =>
+    createHash('sha256')
+      .update(values.seed + id)
+      .digest('hex');
   const keyed = list.map((mutant) => ({ mutant, key: key(mutant) }));
   return keyed.sort((a, b) => (a.key < b.key ? -1 : 1)).map(({ mutant }) => mutant);
 }
@@ -165,6 +172,7 @@ const begun = Date.now();
 const stopAt = begun + 1000 * Number(values.seconds);
 const total = open.length;
 let done = 0;
+let started = 0;
 
 function progress() {
   const left = (((Date.now() - begun) / Math.max(1, done)) * (total - done)) / 60_000;
@@ -177,7 +185,8 @@ function progress() {
 
 async function serve() {
   const runner = new Runner();
-  while (open.length > 0 && Date.now() < stopAt) {
+  while (open.length > 0 && Date.now() < stopAt && started < Number(values.most)) {
+    started++;
     const mutant = open.shift();
     const steps = stepsOf(mutant);
     const { failure, invalid } = steps.length > 0 ? await runner.run(mutant, steps) : {};

@@ -18,7 +18,7 @@ const DISPATCH = [
   /^map\/(call|parts|boxes|forward|backward-parts)\.js$/,
 ];
 /** Functions that only read ahead into the cache, in KERNELS' sources: nothing depends on what they do. */
-const READING_AHEAD = /^export function warm/;
+const READING_AHEAD = /^(export )?function warm/;
 const PROPERTIES = 'test/kernels/properties/index.ts';
 
 const hashOf = (...contents) => {
@@ -123,8 +123,9 @@ export function listMutants(folder) {
   const sources = read('sources.json');
   const names = [...module.exports.keys()].filter((name) => KERNELS.test(name));
   const kernels = wasmMutants(module, names).map((mutant) => {
-    const [, file, line, column] = locate(map, mutant.at);
-    return { ...mutant, file, line, column, module };
+    const at = locate(map, mutant.at);
+    const [, file, line, column] = map[at];
+    return { ...mutant, file, line, column, within: callerOf(map, at, mutant.fn), module };
   });
   const isAhead = ({ file, line }) => sources[file]?.ahead.includes(line);
   const ahead = new Set(kernels.filter(isAhead).map(({ fn }) => fn));
@@ -138,7 +139,17 @@ export function listMutants(folder) {
   });
 }
 
-/** The last entry of a source map at or before an offset. */
+/** Of an inlined function's code: the line that calls it, the last in the compiled function that is of another file. */
+function callerOf(map, at, { start }) {
+  const [, own] = map[at];
+  for (let n = at; n >= 0 && map[n][0] >= start; n--) {
+    const [, file, line] = map[n];
+    if (file !== own) return `${file}:${line}`;
+  }
+  return undefined;
+}
+
+/** Index of the last entry of a source map at or before an offset. */
 function locate(map, offset) {
   let low = 0;
   let high = map.length;
@@ -147,5 +158,5 @@ function locate(map, offset) {
     if (map[middle][0] <= offset) low = middle;
     else high = middle;
   }
-  return map[low];
+  return low;
 }

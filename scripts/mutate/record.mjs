@@ -40,9 +40,9 @@ export function record(root, mutants, results) {
   const survivors = mutants
     .filter(({ id }) => results[id] === 'survived' || results[id] === 'not reached')
     .map((mutant) => {
-      const { id, file, line, column, what } = mutant;
+      const { id, file, line, column, what, within } = mutant;
       const reached = results[id] === 'survived' ? {} : { reached: false };
-      return { at: `${file}:${line}:${column}`, what, ...reached, code: lineOf(mutant) };
+      return { at: `${file}:${line}:${column}`, what, ...reached, code: lineOf(mutant), within };
     })
     .sort((a, b) => a.at.localeCompare(b.at, 'en', { numeric: true }));
   const git = (...args) => execFileSync('git', args, { cwd: root, encoding: 'utf8' }).trim();

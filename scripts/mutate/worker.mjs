@@ -53,7 +53,7 @@ async function firstFailure(wasm, numbers, after = () => {}) {
     return engine;
   };
   const make = (threads) => kept(createEngine({ threads, simd: 'strict' }));
-  const makeApart = () => kept(apartEngine('strict', wasmUrl));
+  const makeApart = (ends) => kept(apartEngine('strict', wasmUrl, ends));
   let step = 'start';
   Atomics.add(progress, 0, 1);
   try {

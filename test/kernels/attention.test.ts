@@ -19,7 +19,7 @@ describe.each(builds)('attention, %s build: error ≤ twice plain float32 + 1e-6
     const make = (threads: number) => createEngine({ threads, simd });
     for (const step of PROPERTIES[title]) {
       try {
-        await step.run({ engine, make, makeApart: () => apartEngine(simd) });
+        await step.run({ engine, make, makeApart: (ends) => apartEngine(simd, undefined, ends) });
       } catch (cause) {
         throw new Error(`${step.name}: ${(cause as Error).message}`, { cause });
       }

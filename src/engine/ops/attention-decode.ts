@@ -1,6 +1,5 @@
 // Attention of few queries over many keys that are cached: which calls the kernel for it serves, and how they are split.
 // Not differentiable: it sums scores in another order than the kernels of the backward pass.
-import type { Tensor } from '../types.js';
 import { type AttentionResult, attentionForward } from './attention.js';
 import { type AttentionCall, callSlots, type Operand } from './attention-call.js';
 
@@ -19,8 +18,8 @@ export function attentionDecode(call: AttentionCall, output: Operand): Attention
   if (Lq > FEW || Lk < MANY || rows === 0 || call.dropout || call.packed)
     return attentionForward(call, output);
   const engine = output.tensor.engine;
-  const statistics = [0, 1, 2].map(() => engine.empty([B, H, Lq]));
-  const [rowMax, rowSum, logSumExp] = statistics as [Tensor, Tensor, Tensor];
+  const statistic = () => engine.empty([B, H, Lq]);
+  const [rowMax, rowSum, logSumExp] = [statistic(), statistic(), statistic()];
   const runs = Math.ceil(Lk / SPLIT);
   const partials = engine.empty([rows * runs, Dv]);
   const partialStats = engine.empty([rows * runs, 2]);

@@ -59,11 +59,11 @@ const PARTIAL_BYTES = 2 ** 28;
 export function attentionForward(call: AttentionCall, output?: Operand): AttentionResult {
   check(call);
   const engine = call.q.tensor.engine;
-  const statistics = statisticsShape(call);
+  const statistic = () => engine.empty(statisticsShape(call));
   const made = output ? undefined : engine.empty(outputShape(call));
   const target = output ?? outputOperand(call, made!);
-  const [rowMax, rowSum, logSumExp] = [0, 1, 2].map(() => engine.empty(statistics));
-  const result = { output: target.tensor, rowMax, rowSum, logSumExp } as AttentionResult;
+  const [rowMax, rowSum, logSumExp] = [statistic(), statistic(), statistic()];
+  const result = { output: target.tensor, rowMax, rowSum, logSumExp };
   const units = call.B * call.H * Math.ceil(call.Lq / BLOCK);
   const perPart = unitsPerPart(units, Math.min(call.Lq, BLOCK) * call.Lk * (call.D + call.Dv));
   if (units > 0) {

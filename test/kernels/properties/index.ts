@@ -1,6 +1,7 @@
 // All properties of attention, those that break soonest first.
 import { boxSteps } from './boxes.js';
 import { decodeSteps } from './decode.js';
+import { fenceSteps } from './fences.js';
 import { directSteps, headStep, packedDrawStep, pieceSteps } from './gradients.js';
 import { hostDoorSteps, hostSteps } from './host.js';
 import { issuedSteps } from './issued.js';
@@ -32,4 +33,5 @@ export const PROPERTIES: Record<string, readonly Step[]> = {
   'host arrays: random calls': hostSteps,
   'host arrays: merging, rows, ranges': hostDoorSteps,
   'parts and threads': cuttingSteps,
+  'behind fences': fenceSteps,
 };

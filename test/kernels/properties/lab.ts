@@ -11,8 +11,8 @@ export interface Lab {
   readonly engine: Engine;
   /** Another engine of the same build; who asks disposes it. */
   make(threads: number): Promise<Engine>;
-  /** One that runs the parts of each command apart and backwards; see apart.ts. */
-  makeApart(): Promise<Engine>;
+  /** One that runs the parts of each command apart and backwards; with `ends`, also with each operand at the memory's end: see apart.ts. */
+  makeApart(ends?: boolean): Promise<Engine>;
 }
 
 export interface Step {

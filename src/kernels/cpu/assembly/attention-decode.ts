@@ -15,7 +15,7 @@
 import { expScore, logScore4, tanh4 } from './attention-math';
 import { clearRows } from './attention-rows';
 import {
-  address, B, D, Dv, H, Hkv, LOWEST, Lk, Lq, SHARED_SLOTS, batch, bias, boundRows, decode, diagonal, hasAlibi, head, k, kRow, mask, q,
+  address, B, D, Dv, H, Hkv, LOWEST, Lk, Lq, SHARED_SLOTS, batch, bias, boundRow, decode, diagonal, hasAlibi, head, k, kRow, mask, q,
   qRow, rowHigh, rowLow, scale, scratchRest, selectPair, sink, slope, softcap, statAt, v, vRow,
 } from './attention-state';
 import { cellScale, packScale } from './attention-cells';
@@ -106,7 +106,7 @@ function startRow(r: i32, i: i32, from: i32, to: i32): void {
   const own = queries + <usize>r * MAX_QUERY, x = q + <usize>i * qRow;
   const factor = packScale();
   for (let d: usize = 0; d < <usize>D << 2; d += 4) store<f32>(own + d, load<f32>(x + d) * factor);
-  boundRows(i, 1);
+  boundRow(0, i);
   const low = max(from, load<i32>(rowLow)), high = min(to, load<i32>(rowHigh));
   const at = bounds + (<usize>r << 4);
   store<i32>(at, low < high ? low : 0);
@@ -277,7 +277,7 @@ function joinRow(args: usize, i: i32): void {
   const stats = address(args, SHARED_SLOTS + 5) + (at << 3), end = stats + (<usize>runs << 3);
   let most: f32 = -Infinity;
   for (let s = stats; s < end; s += 8) most = max(most, load<f32>(s));
-  let top = sink > most ? sink : most;
+  let top = max(sink, most);
   const base: f32 = top == -Infinity ? 0 : top;
   let total: f64 = 0;
   for (let s = stats; s < end; s += 8) total += <f64>expScore(load<f32>(s) - base) * load<f32>(s, 4);

@@ -9,20 +9,19 @@
 // Groups of 8 rows lie in lanes. Sums run over j within a tile of 64 keys, then over tiles, then over groups: the order
 // follows from the call alone. Rows are taken in chunks of 64, so that a tile of keys serves eight groups.
 import { argU } from './runtime';
-import { LOWEST4, MINUS_INFINITY, ONE } from './constants';
+import { MINUS_INFINITY, ONE } from './constants';
 import { exp4 } from './math';
 import { CELLS, GROUP, packRows } from './attention-products';
 import { unpackRows } from './attention-rows';
 import { packScale, rawScores } from './attention-cells';
 import { weighCells } from './attention-softmax';
 import {
-  address, CHUNK, D, Lk, Lq, SHARED_SLOTS, TILE, boundRows, cells, decode, diagonal, firstKey, hasAlibi, lastKey, q, qRow,
-  rowHigh, rowLow, rowMax, rowSum, scratchRest, selectPair, statAt,
+  address, CHUNK, D, Lk, Lq, SHARED_SLOTS, TILE, boundRow, boundRows, cells, decode, diagonal, firstKey, hasAlibi, lastKey, q, qRow,
+  rowMax, rowSum, scratchRest, selectPair, statAt,
 } from './attention-state';
 
 // This file's own scratch.
 let queryT: usize = 0; // [groups][D][8]
-let bounds: usize = 0; // low, then high, [64] each
 let moments: usize = 0; // [groups][3][8]
 let moved: usize = 0; // a copy of the arguments, with another diagonal
 
@@ -39,8 +38,7 @@ const ALL_SLOTS = SHARED_SLOTS + 11;
 
 function begin(args: usize): void {
   decode(args);
-  bounds = scratchRest;
-  moments = bounds + 512;
+  moments = scratchRest;
   moved = moments + 768;
   queryT = (moved + (ALL_SLOTS << 2) + 63) & ~63;
   positions = argU(args, POSITIONS);
@@ -64,23 +62,11 @@ function selectPart(args: usize, part: u32): void {
 
 /** Bounds and packs rows [t, t + rows). */
 function packChunk(t: i32, rows: i32): void {
-  if (positions) boundPositions(t, rows);
+  if (positions) for (let r = 0; r < ((rows + 7) & ~7); r++) boundRow(r, positionOf(t + min(r, rows - 1)));
   else boundRows(t, rows);
   for (let r = 0; r < rows; r += GROUP) {
     packRows(q + <usize>(t + r) * qRow, qRow, min(GROUP, rows - r), D, packScale(), queryT + <usize>(r * D) * 4);
   }
-}
-
-/** boundRows for rows that do not follow each other. */
-function boundPositions(t: i32, rows: i32): void {
-  const padded = (rows + 7) & ~7;
-  for (let r = 0; r < padded; r++) {
-    boundRows(positionOf(t + min(r, rows - 1)), 1);
-    store<i32>(bounds + (<usize>r << 2), load<i32>(rowLow));
-    store<i32>(bounds + (<usize>r << 2), load<i32>(rowHigh), 256);
-  }
-  memory.copy(rowLow, bounds, <usize>padded << 2);
-  memory.copy(rowHigh, bounds + 256, <usize>padded << 2);
 }
 
 /**
@@ -93,12 +79,6 @@ function readStatistics(args: usize, t: i32, rows: i32): void {
     store<f32>(rowMax + (<usize>r << 2), sum == 0 ? Infinity : load<f32>(statAt(address(args, 55), t + r)));
     store<f32>(rowSum + (<usize>r << 2), sum == 0 ? 0 : 1 / sum);
   }
-}
-
-/** First and last key of a group within [from, to), in steps that suit vectors. */
-// @ts-ignore: decorator
-@inline function groupStart(from: i32, r0: i32, valid: i32): i32 {
-  return max(from, firstKey(r0, valid) & ~3);
 }
 
 /** Scores of keys [a, b) times what is returned, for the group at row r0 of the chunk at row t. */
@@ -204,7 +184,7 @@ export function attentionPool(args: usize, part: u32): void {
       let own = out;
       for (let r0 = 0; r0 < rows; r0 += GROUP, own += next) {
         const valid = min(GROUP, rows - r0);
-        const a = groupStart(tile, r0, valid), b = min(min(tile + TILE, high), lastKey(r0, valid));
+        const a = max(tile, firstKey(r0, valid)), b = min(min(tile + TILE, high), lastKey(r0, valid));
         if (a >= b) continue;
         weigh(b - a, r0, valid, scores(args, t, r0, valid, a, b));
         if (valid <= 4) clearUpper(b - a);
@@ -291,7 +271,7 @@ export function attentionMoments(args: usize, part: u32): void {
   for (let tile = max(partKey, firstKey(0, rows) & ~(TILE - 1)); tile < end; tile += TILE) {
     for (let r0 = 0; r0 < rows; r0 += GROUP) {
       const valid = min(GROUP, rows - r0);
-      const a = groupStart(tile, r0, valid), b = min(tile + TILE, lastKey(r0, valid));
+      const a = max(tile, firstKey(r0, valid)), b = min(tile + TILE, lastKey(r0, valid));
       if (a >= b) continue;
       const factor = scores(args, t, r0, valid, a, b);
       const to = moments + <usize>(r0 >> 3) * 96, at = rowMax + (<usize>r0 << 2), d = own + t + r0 - a;
@@ -336,7 +316,7 @@ export function attentionStatistics(args: usize, part: u32): void {
   for (let tile = max(partKey, firstKey(0, rows) & ~(TILE - 1)); tile < end; tile += TILE) {
     for (let r0 = 0; r0 < rows; r0 += GROUP) {
       const valid = min(GROUP, rows - r0);
-      const a = groupStart(tile, r0, valid), b = min(tile + TILE, lastKey(r0, valid));
+      const a = max(tile, firstKey(r0, valid)), b = min(tile + TILE, lastKey(r0, valid));
       if (a < b) weighCells(b - a, <usize>r0 << 2, valid, scores(args, t, r0, valid, a, b), false);
     }
   }
@@ -344,7 +324,7 @@ export function attentionStatistics(args: usize, part: u32): void {
   for (let r: usize = 0; r < <usize>((rows + 7) & ~7); r += 4) {
     const most = v128.load(rowMax + (r << 2)), sum = v128.load(rowSum + (r << 2));
     // Empty: all scores are −∞ or forbidden (NaN scores leave NaN in the sum).
-    const empty = v128.and(f32x4.le(most, LOWEST4), f32x4.eq(sum, sum));
+    const empty = v128.and(f32x4.eq(most, MINUS_INFINITY), f32x4.eq(sum, sum));
     const to = out + (r >> 3) * 64 + ((r & 4) << 2);
     v128.store(to, v128.bitselect(MINUS_INFINITY, most, empty));
     v128.store(to, v128.andnot(sum, empty), 32);

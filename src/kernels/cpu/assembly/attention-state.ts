@@ -41,7 +41,7 @@ export let head: i32 = 0;
 export let keyHead: i32 = 0;
 export let Lq: i32 = 0;
 export let Lk: i32 = 0;
-/** First row of the batch entry in packed operands, else 0. */
+/** First row of the batch entry in packed operands. */
 export let queryStart: i32 = 0;
 export let keyStart: i32 = 0;
 export let q: usize = 0;
@@ -132,8 +132,6 @@ export function selectPair(args: usize, b: i32, h: i32): void {
   let qBatch: usize = <usize>b * argU(args, 1);
   let kBatch: usize = <usize>b * argU(args, 5);
   let vBatch: usize = <usize>b * argU(args, 9);
-  queryStart = 0;
-  keyStart = 0;
   if (cuQ) {
     const cuK: usize = argU(args, 54);
     queryStart = load<i32>(cuQ + (<usize>b << 2));
@@ -192,10 +190,7 @@ function operand4(args: usize, slot: usize, b: i32, h: i32): usize {
   return tensor + statOffset + <usize>i * statRow;
 }
 
-/**
- * Writes rowLow and rowHigh for rows [from, from + rows): key j is within diagonal, window and length iff
- * low <= j < high (0, 0 where none is). Rows up to the next multiple of 8 repeat the last: they are never stored.
- */
+/** Writes rowLow and rowHigh for rows [from, from + rows), and for those up to the next multiple of 8 the last's. */
 export function boundRows(from: i32, rows: i32): void {
   if (!causal && windowLeft < 0 && windowRight < 0) {
     for (let at: usize = 0; at < <usize>rows << 2; at += 32) {
@@ -206,21 +201,23 @@ export function boundRows(from: i32, rows: i32): void {
     }
     return;
   }
-  for (let r = 0; r < rows; r++) {
-    const own = <i64>(from + r) + diagonal;
-    let low: i64 = windowLeft >= 0 ? own - windowLeft : 0;
-    let high: i64 = windowRight >= 0 ? own + windowRight + 1 : keyLimit;
-    if (causal) high = min(high, own + 1);
-    low = max(low, 0);
-    high = min(high, keyLimit);
-    const some = low < high;
-    store<i32>(rowLow + (<usize>r << 2), some ? <i32>low : 0);
-    store<i32>(rowHigh + (<usize>r << 2), some ? <i32>high : 0);
-  }
-  for (let r = rows; r & 7; r++) {
-    store<i32>(rowLow + (<usize>r << 2), load<i32>(rowLow + (<usize>(rows - 1) << 2)));
-    store<i32>(rowHigh + (<usize>r << 2), load<i32>(rowHigh + (<usize>(rows - 1) << 2)));
-  }
+  for (let r = 0; r < ((rows + 7) & ~7); r++) boundRow(r, from + min(r, rows - 1));
+}
+
+/**
+ * Row i is the chunk's row r: key j is within diagonal, window and length iff rowLow[r] <= j < rowHigh[r] (0, 0 where
+ * none is).
+ */
+export function boundRow(r: i32, i: i32): void {
+  const own = <i64>i + diagonal;
+  let low: i64 = windowLeft >= 0 ? own - windowLeft : 0;
+  let high: i64 = windowRight >= 0 ? own + windowRight + 1 : keyLimit;
+  if (causal) high = min(high, own + 1);
+  low = max(low, 0);
+  high = min(high, keyLimit);
+  const some = low < high;
+  store<i32>(rowLow + (<usize>r << 2), some ? <i32>low : 0);
+  store<i32>(rowHigh + (<usize>r << 2), some ? <i32>high : 0);
 }
 
 /** First key that any of `rows` rows from row r0 (a multiple of 8) of the chunk may attend to; Lk if there is none. */
