@@ -6,7 +6,7 @@
 //   --most     stop after so many mutants
 //   --fresh    forget what was found; else a mutant that was caught counts as caught until its own file changes
 //   --seed     another order: with --fresh, a sample that tests were not written for
-//   --only     mutants of files whose path contains TEXT
+//   --only     mutants whose place, path:line:column, matches the regular expression TEXT
 // It works in .cache/mutate; sources and dist/ stay as they are. The order is random but fixed, so a run that was
 // stopped is a fair sample. What it found is recorded in bench/results/mutation.json.
 //
@@ -128,7 +128,8 @@ async function survey() {
 
 console.error('compiling ...');
 const hash = await makeProgram(root, folder);
-const mutants = listMutants(folder).filter(({ file }) => file.includes(values.only));
+const only = new RegExp(values.only);
+const mutants = listMutants(folder).filter(({ file, line, column }) => only.test(`${file}:${line}:${column}`));
 const { results, again } = readResults();
 const save = () =>
   writeFileSync(

@@ -73,7 +73,10 @@ export async function apartEngine(build: Build, wasmUrl?: string, ends = false):
       before.copy(heap, 0, 0, bytes);
       kernel(ARGUMENTS_ADDRESS, part);
       const changed = changedWords(before, heap);
-      assert.ok(changed.length > 0 || mayBeIdle(name, given), `${name}: part ${part} of ${parts} writes nothing`);
+      assert.ok(
+        changed.length > 0 || mayBeIdle(name, given),
+        `${name}: part ${part} of ${parts} writes nothing`,
+      );
       for (const at of changed) {
         const other = owner[at / 4];
         assert.equal(other, -1, `${name}: part ${part} writes where part ${other} does`);

@@ -23,7 +23,7 @@ import {
 } from '../attention-cases.js';
 import { assertSame, assertTrue, once, type Step, truths } from './lab.js';
 
-async function runDecode(engine: Engine, { problem: p }: Case): Promise<Results> {
+export async function runDecode(engine: Engine, { problem: p }: Case): Promise<Results> {
   const spoiled = new Float32Array(1 << 15).fill(Number.NaN);
   engine.tensor(spoiled, [spoiled.length]).dispose();
   const made = engine.scope(() => {

@@ -1,6 +1,7 @@
 // All properties of attention, those that break soonest first.
 import { boxSteps } from './boxes.js';
 import { decodeSteps } from './decode.js';
+import { edgeNumberSteps } from './edges.js';
 import { fenceSteps } from './fences.js';
 import { directSteps, headStep, packedDrawStep, pieceSteps } from './gradients.js';
 import { hostDoorSteps, hostSteps } from './host.js';
@@ -33,5 +34,6 @@ export const PROPERTIES: Record<string, readonly Step[]> = {
   'host arrays: random calls': hostSteps,
   'host arrays: merging, rows, ranges': hostDoorSteps,
   'parts and threads': cuttingSteps,
+  'numbers on an edge': edgeNumberSteps,
   'behind fences': fenceSteps,
 };
