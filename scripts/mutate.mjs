@@ -53,7 +53,10 @@ class Runner {
         clearInterval(watch);
         answer();
       };
-      child.on('message', (message) => settled(() => resolve(message)));
+      child.on('message', (message) => {
+        if (message.alive) silent = 0;
+        else settled(() => resolve(message));
+      });
       child.on('exit', (_, signal) => {
         settled(() => gone('?', signal === 'SIGXCPU' ? 'it never ends' : `the process died (${signal})`));
       });

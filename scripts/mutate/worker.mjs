@@ -1,5 +1,6 @@
 // Runs mutants one after the other: each against the steps of the properties that reach it, up to the first that does
-// not hold. Messages in: the id of a mutant and its steps. Messages out: the outcome. `survey` runs the program itself.
+// not hold. Messages in: the id of a mutant and its steps. Messages out: the outcome. `survey` runs the program itself, and
+// tells after each step that it goes on.
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
@@ -90,6 +91,7 @@ async function survey() {
     if (where[key].at(-1) !== step) where[key].push(step);
   };
   const failure = await firstFailure(marking(module, edits, places), [...steps.keys()], (step, engines) => {
+    process.send({ alive: true });
     for (const engine of engines) {
       found.turns[step] += burnt(engine);
       refuel(engine);

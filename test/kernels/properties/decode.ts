@@ -75,6 +75,17 @@ const decodeCalls: Step[] = fc.sample(drawnCase, { numRuns: 60, seed: 21 }).map(
   };
 });
 
+/** Runs that end with one to four keys of a block of four, where k does. */
+export const decodeEnds: Step[] = [129, 130, 131, 132].map((Lk) => {
+  const shapes = { q: [1, 2, 2, 20], k: [1, 1, Lk, 20], v: [1, 1, Lk, 37] };
+  const one = once(() => makeCase(shapes, {}, generator(Lk)));
+  const name = `decode: ${Lk} keys`;
+  return {
+    name,
+    run: async ({ engine }) => assertTrue(await runDecode(engine, one()), truth(name, one())),
+  };
+});
+
 /** A mask, a bias of −∞, a length and the future forbid keys; a row is empty. */
 function forbidding(poison: boolean): Case {
   const [Lq, Lk] = [5, 300];
@@ -191,4 +202,4 @@ const chosen: Step = {
   },
 };
 
-export const decodeSteps: Step[] = [...decodeCalls, wide, noTrace, seen, chosen, sameBits];
+export const decodeSteps: Step[] = [...decodeCalls, ...decodeEnds, wide, noTrace, seen, chosen, sameBits];

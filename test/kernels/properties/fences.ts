@@ -1,6 +1,6 @@
 // Steps of other files again, in an engine that watches what kernels touch (apart.ts): no part is idle or writes what
 // another does, nothing changes but results, and nothing is read behind the end of an operand.
-import { decodeSteps } from './decode.js';
+import { decodeEnds, decodeSteps } from './decode.js';
 import { directSteps } from './gradients.js';
 import { cornerSteps, randomSteps } from './kernels.js';
 import type { Step } from './lab.js';
@@ -21,6 +21,7 @@ export const fenceSteps: Step[] = [
   ...cornerSteps,
   ...every(randomSteps, 9),
   ...every(decodeSteps.slice(0, 60), 5),
+  ...decodeEnds,
   ...every(readingSteps, 6),
   ...directSteps.slice(0, 1),
 ].map(fenced);
