@@ -1,7 +1,7 @@
 // Boxes of host arrays into an engine and back, element by element as their counts and strides say: short runs and long,
 // in every dtype, wherever the caller's array begins in its buffer.
 import assert from 'node:assert/strict';
-import type { Engine } from '../../../dist/engine/types.js';
+import type { Engine, Tensor } from '../../../dist/engine/types.js';
 import { type Box, blockOf, download, scatter, sizeOfBox, upload } from '../../../dist/map/boxes.js';
 import type { DType } from '../../../dist/tensor/dtype.js';
 import type { HostTensor } from '../../../dist/tensor/host.js';
@@ -162,4 +162,64 @@ const downloads: Step[] = [false, true].map((add) => ({
   },
 }));
 
-export const boxSteps: Step[] = [...uploads, biases, ...downloads];
+/** Lengths of the copies that `move` makes: into the engine, out of it to where they belong, and of whole tensors. */
+async function copiesOf(engine: Engine, move: () => Promise<void>): Promise<string> {
+  const copies: string[] = [];
+  const own = engine as unknown as Record<string, (...given: unknown[]) => unknown>;
+  for (const [name, kind, at] of [
+    ['writeTensor', 'in', 1],
+    ['readTensorInto', 'out', 1],
+    ['readTensor', 'all', 0],
+  ] as const) {
+    const whole = own[name].bind(engine);
+    const value = (...given: unknown[]) => {
+      copies.push(`${kind} ${(given[at] as { length: number; size: number })[at === 1 ? 'length' : 'size']}`);
+      return whole(...given);
+    };
+    Object.defineProperty(engine, name, { value, configurable: true });
+  }
+  try {
+    await move();
+  } finally {
+    for (const name of ['writeTensor', 'readTensorInto', 'readTensor']) delete own[name];
+  }
+  return copies.join(', ');
+}
+
+/** Float32 that begins four bytes off: runs from odd places lie as the engine's memory does. */
+const copies: [Box, uploaded: string, downloaded: string][] = [
+  [boxes['one run'], 'in 24', 'out 24'],
+  [boxes['one run of two entries'], 'in 48', 'out 48'],
+  [boxes['entries that do not follow'], 'in 48', 'all 48'],
+  [boxes['rows of 2047'], 'in 6141', 'all 6141'],
+  [boxes['rows of 2048'], 'in 6144', 'out 2048, out 2048, out 2048'],
+  [boxes['rows of 2048, not alike'], 'in 2048, in 2048, in 2048', 'out 2048, out 2048, out 2048'],
+  [boxes['short, then long'], 'in 9001, in 9001, in 9001', 'out 9001, out 9001, out 9001'],
+  [boxes['more than is staged'], 'in 16384, in 16116', 'all 32500'],
+  [boxes['one long run'], 'in 16384, in 16384, in 232', 'out 33000'],
+  [box([1, 3001], [3000, 1]), 'in 6000', 'out 6000'],
+  [box([1], [1, 7], [5000, 1]), 'in 5000', 'out 5000'],
+];
+
+const straight: Step = {
+  name: 'long runs are copied at once, short ones together',
+  run: async ({ engine }) => {
+    for (const [own, uploaded, downloaded] of copies) {
+      const host = hostOf('float32', 64 + Math.max(0, ...placesOf(own)));
+      const target = new Float32Array(host.data.length);
+      const wide = new Float64Array(host.data.length);
+      let tensor: Tensor | undefined;
+      const up = await copiesOf(engine, async () => {
+        tensor = upload(engine, host, own);
+      });
+      assert.equal(up, uploaded);
+      assert.equal(await copiesOf(engine, () => download(tensor!, target, own)), downloaded);
+      const all = `all ${sizeOfBox(own)}`;
+      assert.equal(await copiesOf(engine, () => download(tensor!, target, own, true)), all);
+      assert.equal(await copiesOf(engine, () => download(tensor!, wide, own)), all);
+      tensor!.dispose();
+    }
+  },
+};
+
+export const boxSteps: Step[] = [...uploads, biases, ...downloads, straight];
