@@ -208,7 +208,8 @@ export function boundRows(from: i32, rows: i32): void {
  * Row i is the chunk's row r: key j is within diagonal, window and length iff rowLow[r] <= j < rowHigh[r] (0, 0 where
  * none is).
  */
-export function boundRow(r: i32, i: i32): void {
+// @ts-ignore: decorator
+@inline export function boundRow(r: i32, i: i32): void {
   const own = <i64>i + diagonal;
   let low: i64 = windowLeft >= 0 ? own - windowLeft : 0;
   let high: i64 = windowRight >= 0 ? own + windowRight + 1 : keyLimit;
