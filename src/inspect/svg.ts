@@ -51,19 +51,22 @@ function drawText({ text, x, y, anchor, size, turn, bold }: DrawnText): string {
 
 /** A path for each colour; neighbours of one colour are one rectangle. */
 function drawCells({ x, y, rows, columns, width, height, levels }: DrawnCells, palette: PaletteName): string {
-  const paths = new Map<number, string>();
+  const paths = new Map<number, string[]>();
   for (let i = 0; i < rows; i++) {
     for (let j = 0, next = 0; j < columns; j = next) {
       const level = levels[i * columns + j];
       for (next = j + 1; next < columns && levels[i * columns + next] === level; ) next++;
-      if (level >= 0) paths.set(level, `${paths.get(level) ?? ''}M${j} ${i}h${next - j}v1h${j - next}z`);
+      if (level < 0) continue;
+      const path = paths.get(level) ?? [];
+      path.push(`M${j} ${i}h${next - j}v1h${j - next}z`);
+      paths.set(level, path);
     }
   }
   const hex = (level: number) =>
     palettes[palette](level / 255)
       .map((channel) => channel.toString(16).padStart(2, '0'))
       .join('');
-  const drawn = [...paths].map(([level, path]) => `<path fill="#${hex(level)}" d="${path}"/>`);
+  const drawn = [...paths].map(([level, path]) => `<path fill="#${hex(level)}" d="${path.join('')}"/>`);
   const place = `translate(${round(x)} ${round(y)}) scale(${width / columns} ${height / rows})`;
   return `<g transform="${place}" shape-rendering="crispEdges">\n${drawn.join('\n')}\n</g>`;
 }

@@ -1,6 +1,17 @@
 // Files under Node: reading a model folder, and writing so that a crash leaves the old file or the new, never half.
 import { rmSync } from 'node:fs';
-import { mkdir, open, readdir, readFile, rename, rm, stat, unlink } from 'node:fs/promises';
+import {
+  mkdir,
+  open,
+  readdir,
+  readFile,
+  realpath,
+  rename,
+  rm,
+  stat,
+  unlink,
+  writeFile,
+} from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { FileFormatError } from '../tensor/errors.js';
 import { CONFIG_FILE, type FileReader, TOKENIZER_FILE, WEIGHTS_FILE } from './files.js';
@@ -40,14 +51,18 @@ export function removeUnfinished(): void {
 /**
  * Writes a file under a temporary name beside it, flushes it to the disk, then renames it: the name `path` holds the
  * old bytes or all of the new. The old file lives on as `previous`, if that is named: killed between the two renames
- * leaves that one alone. A failed write removes the temporary file and leaves all else as it was.
+ * leaves that one alone. A failed write removes the temporary file and leaves all else as it was. A link stays one: what it
+ * names is written. What is there and no file, a pipe or a device, is written to as it is.
  */
 export async function writeAtomically(
   path: string,
   data: Uint8Array | string,
   previous?: string,
 ): Promise<void> {
-  const temporary = `${path}.${process.pid}-${counter++}${TEMPORARY}`;
+  const own = await realpath(path).catch(() => path);
+  const found = await stat(own).catch(() => undefined);
+  if (found && !found.isFile() && !found.isDirectory()) return writeTo(own, data);
+  const temporary = `${own}.${process.pid}-${counter++}${TEMPORARY}`;
   unfinished.add(temporary);
   try {
     const file = await open(temporary, 'w');
@@ -58,11 +73,11 @@ export async function writeAtomically(
       await file.close();
     }
     if (previous !== undefined) {
-      await rename(path, previous).catch((error) => {
+      await rename(own, previous).catch((error) => {
         if (!isMissing(error)) throw error;
       });
     }
-    await rename(temporary, path);
+    await rename(temporary, own);
   } catch (error) {
     await unlink(temporary).catch(() => {});
     // What a person knows is the file's own name; a full disk is reported without any.
@@ -71,7 +86,15 @@ export async function writeAtomically(
   } finally {
     unfinished.delete(temporary);
   }
-  await syncFolder(dirname(path));
+  await syncFolder(dirname(own));
+}
+
+async function writeTo(path: string, data: Uint8Array | string): Promise<void> {
+  try {
+    await writeFile(path, data);
+  } catch (error) {
+    throw Object.assign(error as Error, { path });
+  }
 }
 
 /** Removes what writes to `path` left behind when their process was killed. Nobody else may be writing it. */
