@@ -199,24 +199,28 @@ function inputGradients(engine: Engine, call: AttentionCall, base: Base, wants: 
   partials?.dispose();
 }
 
-/** One part per (batch, head) of the bias, which runs through those it is broadcast to. */
+/**
+ * One part per (batch, head) of the bias, which runs through those it is broadcast to. Where rows or keys share its numbers,
+ * sums are long and made in float64.
+ */
 function biasGradient(engine: Engine, call: AttentionCall, base: Base, ownDelta: boolean): Tensor {
   const bias = call.bias!;
   const dBias = engine.zeros(bias.tensor.shape);
-  const [batchStride, headStride] = bias.strides;
+  const [batchStride, headStride, rowStride, keyStride] = bias.strides;
   const batches = batchStride === 0 ? call.B : 1;
   const heads = headStride === 0 ? call.H : 1;
   if (call.B === 0 || call.H === 0) return dBias;
-  const slots = {
-    ...base,
-    ...strided('dq'),
-    ...strided('dk'),
-    ...strided('dv'),
-    dBias: dBias.pointer + (bias.offset ?? 0) * 4,
-    ...{ batches, heads, units: 1, partials: 0, pieceBytes: 0 },
-    ownDelta: +ownDelta,
-  };
   const parts = (call.B / batches) * (call.H / heads);
+  const offset = bias.offset ?? 0;
+  const own = { ...base, dBias: dBias.pointer + offset * 4, batches, heads, ownDelta: +ownDelta };
+  if (rowStride === 0 || keyStride === 0) {
+    const sums = engine.zeros([bias.tensor.size, 2]);
+    engine.run('attentionBias', { ...own, sums: sums.pointer + offset * 8 }, parts);
+    sums.dispose();
+    return dBias;
+  }
+  const none = { ...strided('dq'), ...strided('dk'), ...strided('dv') };
+  const slots = { ...own, ...none, units: 1, partials: 0, pieceBytes: 0 };
   engine.run('attentionBackward', slots as KernelArguments<'attentionBackward'>, parts);
   return dBias;
 }

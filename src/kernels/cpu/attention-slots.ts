@@ -128,6 +128,16 @@ export const ATTENTION_KERNELS = {
     pieceBytes: 'u',
   },
   attentionSinks: { ...ATTENTION_SLOTS, ...gradients, dSinks: 'u' },
+  attentionBias: {
+    ...ATTENTION_SLOTS,
+    ...gradients,
+    dBias: 'u',
+    /** Float64 and zeros, laid out as dBias. */
+    sums: 'u',
+    batches: 'u',
+    heads: 'u',
+    ownDelta: 'u',
+  },
   attentionBackward: {
     ...ATTENTION_SLOTS,
     ...gradients,

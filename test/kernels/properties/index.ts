@@ -6,7 +6,7 @@ import { fenceSteps } from './fences.js';
 import { directSteps, headStep, packedDrawStep, pieceSteps } from './gradients.js';
 import { hostDoorSteps, hostSteps } from './host.js';
 import { issuedSteps } from './issued.js';
-import { cornerSteps, edgeSteps, randomSteps, widthSteps } from './kernels.js';
+import { cornerSteps, edgeSteps, randomSteps, unluckySteps, widthSteps } from './kernels.js';
 import type { Step } from './lab.js';
 import { cuttingSteps, largeSteps, numberSteps, spoilStep } from './numbers.js';
 import { opsSteps } from './ops.js';
@@ -21,6 +21,7 @@ export { truths } from './lab.js';
 export const PROPERTIES: Record<string, readonly Step[]> = {
   'every option at once': [spoilStep, ...cornerSteps],
   'random calls': randomSteps.flatMap((step, n) => (n % 10 === 0 ? [spoilStep, step] : [step])),
+  'calls in which plain float32 is lucky': unluckySteps,
   'the door of engine tensors': opsSteps,
   'what kernels are told': [...issuedSteps, ...slotSteps],
   'few queries over many keys': decodeSteps,

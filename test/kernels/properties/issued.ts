@@ -218,15 +218,18 @@ const backwards: [Shape, string, string[]][] = [
   [[1, 1, 1, 64, 64, 8, 8], '', []],
   [[0, 1, 1, 64, 64, 8, 8], 'dq dk dv dBias', []],
   [[1, 0, 0, 64, 64, 8, 8], 'dq dk dv dBias', []],
-  // A bias: one part for each of its own heads.
-  [[2, 12, 4, 64, 60, 8, 8], 'dBias 1 1', ['bias 24 of 1: 1×1 in 1, 0 bytes, none kept, own delta']],
-  [[2, 12, 4, 64, 60, 8, 8], 'dBias 0 1', ['bias 12 of 1: 2×1 in 1, 0 bytes, none kept, own delta']],
-  [[2, 12, 4, 64, 60, 8, 8], 'dBias 1 0', ['bias 2 of 1: 1×12 in 1, 0 bytes, none kept, own delta']],
+  // A bias: one part for each of its own heads; of rows and keys that share its numbers, in float64.
+  [[2, 12, 4, 64, 60, 8, 8], 'dBias 1 1 1 1', ['bias 24 of 1: 1×1 in 1, 0 bytes, none kept, own delta']],
+  [[2, 12, 4, 64, 60, 8, 8], 'dBias 0 1 1 1', ['bias 12 of 1: 2×1 in 1, 0 bytes, none kept, own delta']],
+  [[2, 12, 4, 64, 60, 8, 8], 'dBias 1 0 1 1', ['bias 2 of 1: 1×12 in 1, 0 bytes, none kept, own delta']],
   [
     [2, 12, 4, 64, 60, 8, 8],
-    'dBias 0 0 merged',
+    'dBias 0 0 1 1 merged',
     ['attentionDelta 8 of 3', 'bias 1 of 1: 2×12 in 1, 0 bytes, none kept'],
   ],
+  [[2, 12, 4, 64, 60, 8, 8], 'dBias 1 1 0 1', ['shared bias 24: 1×1, own delta']],
+  [[2, 12, 4, 64, 60, 8, 8], 'dBias 0 1 1 0', ['shared bias 12: 2×1, own delta']],
+  [[2, 12, 4, 64, 60, 8, 8], 'dBias 0 0 0 0 merged', ['attentionDelta 8 of 3', 'shared bias 1: 2×12']],
   [[2, 12, 4, 64, 60, 8, 8], 'dSinks', ['attentionSinks 12']],
 ];
 
@@ -235,7 +238,10 @@ function backwardOf(engine: Engine, shape: Shape, wants: string[]): string[] {
     const call = bareCall(engine, shape);
     const one = engine.zeros([512]);
     const at = wants.indexOf('dBias');
-    if (at >= 0) call.bias = { tensor: one, strides: [+wants[at + 1], +wants[at + 2], 0, 0] };
+    if (at >= 0) {
+      const [batch, head, row, key] = wants.slice(at + 1, at + 5).map(Number);
+      call.bias = { tensor: one, strides: [batch, head, row, key] };
+    }
     if (wants.includes('dSinks')) call.sinks = one;
     const gradient = (name: string) => (wants.includes(name) ? { ...call.q, tensor: one } : undefined);
     const { dBias, dSinks } = attentionBackward(
@@ -256,8 +262,11 @@ function backwardOf(engine: Engine, shape: Shape, wants: string[]): string[] {
     assert.equal(slots.dLogSumExp ?? 0, 0);
     if (kernel === 'attentionDelta' || kernel === 'attentionGather') return `${kernel} ${told(one)}`;
     if (kernel === 'attentionSinks') return `${kernel} ${one.parts}`;
+    const delta = slots.ownDelta ? ', own delta' : '';
+    if (kernel === 'attentionBias')
+      return `shared bias ${one.parts}: ${slots.batches}×${slots.heads}${delta}`;
     const split = `${slots.batches}×${slots.heads} in ${slots.units}, ${slots.pieceBytes} bytes`;
-    const own = `${slots.partials === 0 ? 'none' : 'some'} kept${slots.ownDelta ? ', own delta' : ''}`;
+    const own = `${slots.partials === 0 ? 'none' : 'some'} kept${delta}`;
     return `${slots.dBias === 0 ? kernel : 'bias'} ${told(one)}: ${split}, ${own}`;
   });
 }

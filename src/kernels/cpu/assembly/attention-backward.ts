@@ -19,11 +19,10 @@ import { fma4 } from './simd';
 import { MINUS_INFINITY, SIGN } from './constants';
 import { exp4 } from './math';
 import { CELLS, CHUNK_CELLS, GROUP, packRows } from './attention-products';
-import { scoreKeys } from './attention-tiles';
 import { keyProduct, queryProduct } from './attention-gradient-products';
 import { addRows, clearRows, copyRows, paddedBytes, stageRows, stagedStride } from './attention-rows';
 import { dropoutCells, packScale, scoreCells } from './attention-cells';
-import { DELTA, DLSE, DOUT, pieceKeys, rowsOf } from './attention-gradients';
+import { DELTA, DLSE, DOUT, gradientCells, pieceKeys, rowsOf } from './attention-gradients';
 import {
   address, B, CHUNK, D, Dv, H, Hkv, Lk, Lq, SHARED_SLOTS, TILE, bias, boundRows, cells, decode, dropMode, firstKey,
   gradCells, head, k, kRow, keepCells, keyHead, keyStart, lastKey, q, qRow, queryStart, rowAux, rowHigh, rowLow, rowMax,
@@ -188,7 +187,7 @@ function backwardTile(args: usize, row: i32, rows: i32, tile: i32, n: i32, keys:
 }
 
 /** Bounds, maxima and 1/sums of a chunk's rows; an empty row is allowed no key. */
-function startRows(args: usize, row: i32, rows: i32): void {
+export function startRows(args: usize, row: i32, rows: i32): void {
   boundRows(row, rows);
   for (let r = 0; r < ((rows + 7) & ~7); r++) {
     const i = row + min(r, rows - 1);
@@ -212,7 +211,7 @@ function backwardGroup(args: usize, row: i32, r0: i32, valid: i32, a: i32, b: i3
   packRows(q + <usize>(row + r0) * qRow, qRow, valid, D, packScale(), queryT);
   packRows(dOut + <usize>(row + r0) * dOutRow, dOutRow, valid, Dv, 1, gradT);
   scoreCells(args, queryT, row, r0, valid, a, b, true);
-  scoreKeys(gradT, Dv, v + <usize>a * vRow, vRow, n, gradCells, valid);
+  gradientCells(gradT, v + <usize>a * vRow, vRow, n, valid);
   if (dropMode) dropoutCells(args, row, r0, valid, a, b);
   startDeltas(args, row + r0, r0, valid, whole);
   const offset = <usize>r0 << 2;

@@ -7,9 +7,10 @@ import { LOWEST4, MINUS_INFINITY } from './constants';
 import { philox8 } from './philox';
 import { CELLS } from './attention-products';
 import { scoreKeys } from './attention-tiles';
+import { roundFour, wideKeys, wideTanh } from './attention-wide';
 import {
   batch, bias, cells, diagonal, dropMode, dropScale, dropThreshold, hasAlibi, head, k, kRow, keep, keepCells,
-  keyOffset, mask, rowHigh, rowLow, scale, seedHigh, seedLow, slope, slopeCells, softcap, words, D,
+  keyOffset, mask, rowHigh, rowLow, scale, seedHigh, seedLow, sharp, slope, slopeCells, softcap, wideCells, words, D,
 } from './attention-state';
 
 /**
@@ -28,6 +29,34 @@ export function cellScale(): f32 {
   return packed == 0 ? 1 : scale / packed;
 }
 
+/** q·k of keys [from, from + n) to the cells, but for the factor that is returned; where it is `sharp`, after the softcap. */
+function multiply(qT: usize, from: i32, n: i32, valid: i32, slopes: bool): f32 {
+  const y = k + <usize>from * kRow;
+  if (!sharp) {
+    scoreKeys(qT, D, y, kRow, n, cells, valid);
+    return cellScale();
+  }
+  wideKeys(qT, D, y, kRow, n, wideCells, valid);
+  if (softcap != 0) capWide(n, slopes);
+  const factor: f32 = softcap != 0 ? 1 : cellScale();
+  roundFour(wideCells, n, factor, cells);
+  if (valid > 4) roundFour(wideCells + 32, n, factor, cells + 16);
+  return 1;
+}
+
+function capWide(n: i32, slopes: bool): void {
+  const factor = f64x2.splat(<f64>cellScale() / softcap), cap = f64x2.splat(softcap);
+  let to = slopeCells;
+  for (const end = to + <usize>n * CELLS; to < end; to += 16) {
+    const at = wideCells + 2 * (to - slopeCells);
+    const a = f64x2.mul(v128.load(at), factor), b = f64x2.mul(v128.load(at, 16), factor);
+    v128.store(at, f64x2.mul(cap, wideTanh(a)));
+    v128.store(at, f64x2.mul(cap, wideTanh(b)), 16);
+    if (!slopes) continue;
+    v128.store(to, tanhSlope4(v128.shuffle<i64>(f32x4.demote_f64x2_zero(a), f32x4.demote_f64x2_zero(b), 0, 2)));
+  }
+}
+
 /**
  * Scores of keys [from, to) for the group at rows r0 of the chunk that starts at row `chunk`; `valid` of its rows
  * exist. Forbidden cells become −∞, allowed ones stay above it. With `slopes`, d(score)/d(q·k) goes to slopeCells.
@@ -37,8 +66,7 @@ export function scoreCells(
 ): void {
   const n = to - from;
   const padded = (n + 3) & ~3;
-  scoreKeys(qT, D, k + <usize>from * kRow, kRow, n, cells, valid);
-  let factor = cellScale();
+  let factor = multiply(qT, from, n, valid, slopes);
   if (softcap != 0 || hasAlibi || bias) {
     shapeScores(padded, factor, slopes);
     factor = 1;
@@ -62,8 +90,7 @@ export function anyForbidden(r0: i32, from: i32, to: i32): bool {
  */
 export function rawScores(args: usize, qT: usize, chunk: i32, r0: i32, valid: i32, from: i32, to: i32): f32 {
   const n = to - from;
-  scoreKeys(qT, D, k + <usize>from * kRow, kRow, n, cells, valid);
-  let factor = cellScale();
+  let factor = multiply(qT, from, n, valid, false);
   if (softcap != 0 || hasAlibi || bias) {
     shapeScores(n, factor, false);
     factor = 1;
@@ -80,7 +107,7 @@ function shapeScores(n: i32, factor: f32, slopes: bool): void {
   const end = cells + <usize>n * CELLS;
   const f = f32x4.splat(factor);
   for (let c = cells; c < end; c += 16) v128.store(c, f32x4.mul(v128.load(c), f));
-  if (softcap == 0) return;
+  if (softcap == 0 || sharp) return;
   const cap = f32x4.splat(softcap);
   for (let c = cells; c < end; c += 16) {
     const x = f32x4.div(v128.load(c), cap);

@@ -3,10 +3,11 @@ import { argU } from './runtime';
 import { expScore } from './attention-math';
 import { CELLS, GROUP, packRows } from './attention-products';
 import { scoreKeys } from './attention-tiles';
+import { roundFour, wideKeys } from './attention-wide';
 import { addRows, paddedBytes } from './attention-rows';
 import {
-  address, B, batch, CHUNK, D, decode, Dv, gradCells, H, head, Lk, Lq, queryStart, scratchRest, selectPair, SHARED_SLOTS, sink,
-  statAt, statOffset, statRow, TILE,
+  address, B, batch, CHUNK, D, decode, Dv, gradCells, H, head, Lk, Lq, queryStart, scratchRest, selectPair, SHARED_SLOTS, sharpGrads,
+  sink, statAt, statOffset, statRow, TILE, wideCells,
 } from './attention-state';
 
 // Slots after the shared ones, of every kernel of the backward.
@@ -21,6 +22,14 @@ export function rowsOf(args: usize, slot: usize, start: i32, h: i32): usize {
   if (!pointer) return 0;
   const b = argU(args, 53) ? <usize>start * address(args, slot + 3) : <usize>batch * address(args, slot + 1);
   return pointer + b + <usize>h * address(args, slot + 2);
+}
+
+/** gradCells = x·y: packed rows of dO with `n` values, or with as many rows of O. */
+export function gradientCells(xT: usize, y: usize, yRow: usize, n: i32, valid: i32): void {
+  if (!sharpGrads) return scoreKeys(xT, Dv, y, yRow, n, gradCells, valid);
+  wideKeys(xT, Dv, y, yRow, n, wideCells, valid);
+  roundFour(wideCells, n, 1, gradCells);
+  if (valid > 4) roundFour(wideCells + 32, n, 1, gradCells + 16);
 }
 
 /** delta = Σ dO·O − dLogSumExp of every row. Part: `perPart` units (batch, head, chunk of 64 rows). */
@@ -47,7 +56,7 @@ function deltaGroup(args: usize, i: i32, valid: i32): void {
   const out = rowsOf(args, OUT, queryStart, head) + <usize>i * outRow;
   const dlse = address(args, DLSE), delta = address(args, DELTA);
   packRows(grad, gradRow, valid, Dv, 1, scratchRest);
-  scoreKeys(scratchRest, Dv, out, outRow, valid, gradCells, valid);
+  gradientCells(scratchRest, out, outRow, valid, valid);
   for (let r = 0; r < valid; r++) {
     let d = load<f32>(gradCells + <usize>r * (CELLS + 4));
     if (dlse) d -= load<f32>(statAt(dlse, i + r));

@@ -27,6 +27,10 @@ export let Hkv: i32 = 0;
 export let D: i32 = 0;
 export let Dv: i32 = 0;
 export let scale: f32 = 0;
+/** Scores of operands of about unit size are expected to be large: they are summed in float64, for exp magnifies their errors. */
+export let sharp: bool = false;
+/** Rows of dO and v are much longer than those of q and k, whose few gradients hang on errors of dO·v: it is summed in float64. */
+export let sharpGrads: bool = false;
 export let softcap: f32 = 0;
 export let dropMode: u32 = 0; // 0 none, 1 Philox, 2 explicit keep mask
 export let dropScale: f32 = 1;
@@ -82,6 +86,8 @@ export let cells: usize = 0;
 export let keepCells: usize = 0;
 export let slopeCells: usize = 0;
 export let gradCells: usize = 0;
+/** Float64 cells [TILE][8]. */
+export let wideCells: usize = 0;
 /** First byte after these, for the kernel's own arrays. */
 export let scratchRest: usize = 0;
 
@@ -95,6 +101,8 @@ export function decode(args: usize): void {
   kRow = argU(args, 7);
   vRow = argU(args, 11);
   scale = argF(args, 19);
+  sharp = abs(scale) * sqrt<f32>(<f32>D) > 1.5;
+  sharpGrads = Dv >= 4 * D;
   softcap = argF(args, 20);
   causal = argU(args, 21) != 0;
   windowLeft = argU(args, 22);
@@ -120,7 +128,8 @@ function layOutScratch(): void {
   keepCells = cells + 2048;
   slopeCells = keepCells + 2048 + 256; // dropoutCells may write seven keys more
   gradCells = slopeCells + 2048;
-  scratchRest = gradCells + 2048;
+  wideCells = gradCells + 2048;
+  scratchRest = wideCells + 4096;
 }
 
 /** Points the state at (b, h). */

@@ -2,6 +2,7 @@
 
 export { attentionForward, attentionWeights } from './attention';
 export { attentionBackward } from './attention-backward';
+export { attentionBias } from './attention-bias';
 export { attentionDecode } from './attention-decode';
 export { attentionDelta, attentionGather, attentionSinks } from './attention-gradients';
 export {
