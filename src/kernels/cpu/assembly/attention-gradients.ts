@@ -1,9 +1,8 @@
 // What surrounds the backward's main kernel: delta of long rows, the gradient of the sinks, and the sum of dq's pieces.
 import { argU } from './runtime';
-import { expScore } from './attention-math';
 import { CELLS, GROUP, packRows } from './attention-products';
 import { scoreKeys } from './attention-tiles';
-import { roundFour, wideKeys } from './attention-wide';
+import { roundFour, wideExp, wideKeys } from './attention-wide';
 import { addRows, paddedBytes } from './attention-rows';
 import {
   address, B, batch, CHUNK, D, decode, Dv, gradCells, H, head, Lk, Lq, queryStart, scratchRest, selectPair, SHARED_SLOTS, sharpGrads,
@@ -81,7 +80,8 @@ export function attentionSinks(args: usize, part: u32): void {
     for (let i = 0; i < Lq; i++) {
       const most = load<f32>(statAt(address(args, 55), i)), total = load<f32>(statAt(address(args, 56), i));
       const delta = dotOutput(grad, out) - (dlse ? <f64>load<f32>(statAt(dlse, i)) : 0);
-      sum -= <f64>expScore(sink - most) / total * delta;
+      const share = f64x2.extract_lane(wideExp(f64x2.splat(<f64>sink - most)), 0) / total;
+      sum -= share * delta;
       grad += gradRow;
       out += outRow;
     }

@@ -10,6 +10,8 @@ import { argF, argU, scratchPointer } from './runtime';
 @inline export const CHUNK: i32 = 64;
 // @ts-ignore: decorator
 @inline export const SHARED_SLOTS: usize = 62;
+// @ts-ignore: decorator
+@inline const SHARP_KEYS: i32 = 256;
 /** Stands for an allowed score of −∞, so that −∞ itself can mark forbidden cells. */
 // @ts-ignore: decorator
 @inline export const LOWEST: f32 = -3.4028234663852886e38;
@@ -27,7 +29,10 @@ export let Hkv: i32 = 0;
 export let D: i32 = 0;
 export let Dv: i32 = 0;
 export let scale: f32 = 0;
-/** Scores of operands of about unit size are expected to be large: they are summed in float64, for exp magnifies their errors. */
+/**
+ * Scores of operands of about unit size are expected to be large, and are summed in float64, for exp magnifies their errors.
+ * Not over more keys than SHARP_KEYS: the largest of many errors hardly varies.
+ */
 export let sharp: bool = false;
 /** Rows of dO and v are much longer than those of q and k, whose few gradients hang on errors of dO·v: it is summed in float64. */
 export let sharpGrads: bool = false;
@@ -101,7 +106,6 @@ export function decode(args: usize): void {
   kRow = argU(args, 7);
   vRow = argU(args, 11);
   scale = argF(args, 19);
-  sharp = abs(scale) * sqrt<f32>(<f32>D) > 1.5;
   sharpGrads = Dv >= 4 * D;
   softcap = argF(args, 20);
   causal = argU(args, 21) != 0;
@@ -158,6 +162,7 @@ export function selectPair(args: usize, b: i32, h: i32): void {
     statRow = 4;
     statOffset = (<usize>(b * H + h) * Lq) << 2;
   }
+  sharp = Lk <= SHARP_KEYS && abs(scale) * sqrt<f32>(<f32>D) > 1.5;
   q = address(args, 0) + qBatch + <usize>h * address(args, 2);
   k = address(args, 4) + kBatch + <usize>keyHead * address(args, 6);
   v = address(args, 8) + vBatch + <usize>keyHead * address(args, 10);
