@@ -11,6 +11,13 @@ export let EXP_5: v128 = i32x4(0, 0, 0, 0);
 export let EXP_4: v128 = i32x4(0, 0, 0, 0);
 export let EXP_3: v128 = i32x4(0, 0, 0, 0);
 export let EXP_2: v128 = i32x4(0, 0, 0, 0);
+/** The same of a softmax's weights, one degree less, with the least exponent and ln2 in one part: see weighHalf. */
+export let WEIGHT_5: v128 = i32x4(0, 0, 0, 0);
+export let WEIGHT_4: v128 = i32x4(0, 0, 0, 0);
+export let WEIGHT_3: v128 = i32x4(0, 0, 0, 0);
+export let WEIGHT_2: v128 = i32x4(0, 0, 0, 0);
+export let LOWEST_WEIGHT: v128 = i32x4(0, 0, 0, 0);
+export let MINUS_LN2: v128 = i32x4(0, 0, 0, 0);
 export let TWO: v128 = i32x4(0, 0, 0, 0);
 export let EXP_HIGHEST: v128 = i32x4(0, 0, 0, 0);
 export let EXP_LOWEST: v128 = i32x4(0, 0, 0, 0);
@@ -53,6 +60,12 @@ export function fillConstants(): void {
   EXP_4 = f32x4.splat(0.0833368114);
   EXP_3 = f32x4.splat(0.333330383);
   EXP_2 = f32x4.splat(0.999999867);
+  WEIGHT_5 = f32x4.splat(0.0166250020);
+  WEIGHT_4 = f32x4.splat(0.0837806612);
+  WEIGHT_3 = f32x4.splat(0.333342314);
+  WEIGHT_2 = f32x4.splat(0.999984622);
+  LOWEST_WEIGHT = f32x4.splat(-87.3);
+  MINUS_LN2 = f32x4.splat(-0.693147182);
   TWO = f32x4.splat(2);
   EXP_HIGHEST = f32x4.splat(89);
   EXP_LOWEST = f32x4.splat(-86.99);
