@@ -14,10 +14,10 @@ export interface Known {
   readonly doubt?: Doubt;
 }
 
-/** What is still to be compared with q and k. */
+/** What of given statistics was compared with q and k. */
 export interface Doubt {
   /** Pairs b·H + h. */
-  readonly pairs: Set<number>;
+  readonly compared: Set<number>;
   /** Makes what is thrown of a row that is another's. */
   readonly error: (message: string) => Error;
 }
@@ -38,7 +38,7 @@ export function fromLogSumExp(p: AttentionProblem, logSumExp: HostTensor, error:
   const rowMax = Float32Array.from(exact);
   const rowSum = rowMax.map((max, n) => (max === Number.NEGATIVE_INFINITY ? 0 : Math.exp(exact[n] - max)));
   const missing = Uint8Array.from(exact, (lse) => +(Math.abs(lse) > most && Number.isFinite(lse)));
-  return { rowMax, rowSum, missing, doubt: { pairs: new Set(Array(p.B * p.H).keys()), error } };
+  return { rowMax, rowSum, missing, doubt: { compared: new Set(), error } };
 }
 
 export function unknown(p: AttentionProblem): Known {

@@ -32,6 +32,9 @@ export const PARTS = {
   projection: 'sized',
 } as const satisfies Record<string, Numbers>;
 
+/** Heads without rows take no bytes: a short file could name so many that nobody comes to the end of them. */
+const MOST_HEADS = 2 ** 16;
+
 export type PartName = keyof typeof PARTS;
 export type Parts = Partial<Record<PartName, TracePart>>;
 
@@ -73,6 +76,7 @@ export function checkParts(
     attentionOptions(options),
   );
   const { H, Hkv, Lq, Lk, D, scale } = problem;
+  if (H > MOST_HEADS) throw new ShapeError(`${what}.q: expected at most ${MOST_HEADS} heads, got ${H}`);
   if (Math.abs(scale) > MOST_SCALE)
     throw new OptionError(`${what}: scale goes up to 2^32 either way in a trace, got ${scale}`);
   const expect = (part: PartName, shape: (number | string)[]) => {

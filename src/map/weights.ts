@@ -347,7 +347,7 @@ export class KernelWeights implements WeightSource {
     const { known, problem: p } = this;
     const pair = [batch, head] as const;
     const [keys, watch] = [this.keyCount(batch), progress.aside()];
-    if (known.doubt?.pairs.has(batch * p.H + head)) {
+    if (known.doubt?.compared.has(batch * p.H + head) === false) {
       await this.learning.run(watch, () => this.compare(batch, head, watch));
     }
     const fit = Math.floor(WORK / Math.max(1, keys * p.D) / CHUNK) * CHUNK;
@@ -368,10 +368,10 @@ export class KernelWeights implements WeightSource {
   private async compare(batch: number, head: number, watch: Progress): Promise<void> {
     const { known, problem: p } = this;
     const pair = batch * p.H + head;
-    if (!known.doubt!.pairs.has(pair)) return;
+    if (known.doubt!.compared.has(pair)) return;
     const rows = rowsToCompare(p.queryCounts[batch], this.keyCount(batch) * p.D);
     await this.measure(batch, head, rows, watch, (...row) => compare(known, p, ...row));
-    known.doubt!.pairs.delete(pair);
+    known.doubt!.compared.add(pair);
   }
 
   /** Statistics of some rows over their keys alone. */

@@ -386,6 +386,11 @@ describe('files from outside', () => {
       /a: scale goes up to 2\^32 either way in a trace, got -10000000000/,
     ],
     [
+      'heads without end and without bytes',
+      file({ 'a.q': floats([70_000, 0, 4]), 'a.k': floats([1, 0, 4]) }, [entry]),
+      /a\.q: expected at most 65536 heads, got 70000/,
+    ],
+    [
       'keyLengths beyond Lk',
       file(tensors, [{ name: 'a', options: { keyLengths: [6] } }]),
       /expected 0 to Lk = 5/,
@@ -473,6 +478,41 @@ describe('files from outside', () => {
     await expect(openTrace(new Blob([bytes as BlobPart]))).rejects.toMatchObject({
       code: 'FOVEA_FILE_FORMAT',
     });
+  });
+
+  test('any bytes changed: FileFormatError, or weights that are finite', async () => {
+    const random = seeded(21);
+    const [q, k] = [randomTensor(random, [2, 3, 4]), randomTensor(random, [2, 5, 4])];
+    const options = { causal: 'lower-right', softcap: 3, window: [2, -1] };
+    const { logSumExp } = await attention(q, k, k, { ...(options as object), engine });
+    const whole = file(
+      { 'a.q': q, 'a.k': k, 'a.logSumExp': logSumExp },
+      [{ name: 'a', keys: 't', options }],
+      {
+        texts: { t: { tokens: ['a', 'b', 'c', 'd', 'e'] } },
+      },
+    );
+    const header = new DataView(whole.buffer).getUint32(0, true);
+    const JSON_BYTES = new TextEncoder().encode('0123456789[]{},:"-e.tf');
+    const below = (n: number) => Math.floor(random() * n);
+    let refused = 0;
+    for (let n = 0; n < 400; n++) {
+      const bytes = whole.slice();
+      for (let changes = 1 + below(3); changes > 0; changes--) {
+        const at = below(4) ? 8 + below(header) : below(bytes.length);
+        bytes[at] = at < 8 + header && below(4) ? JSON_BYTES[below(JSON_BYTES.length)] : below(256);
+      }
+      try {
+        const trace = await openTrace(below(2) ? bytes : new Blob([bytes as BlobPart]), { engine });
+        for (const { map } of trace.entries.map((entry) => ({ map: entry.map() })))
+          expect((await (await map).toTensor()).data.every((w) => w >= 0 && w < 1.06)).toBe(true);
+        trace.dispose();
+      } catch (error) {
+        expect(error).toMatchObject({ code: 'FOVEA_FILE_FORMAT' });
+        refused++;
+      }
+    }
+    expect(refused).toBeGreaterThan(100);
   });
 
   test('a newer minor version, and fields that are not known, are read', async () => {
