@@ -117,6 +117,7 @@ describe.skipIf(!findChromium())('<fovea-map>, moved', () => {
         const [x, y] = [left + (width - side) / 2, top + (height - side) / 2];
         // Wheels tell whole pixels.
         const at = (a: number, b: number) => ({ x: Math.round(x + a * side), y: Math.round(y + b * side) });
+        // The second is where the minimap comes.
         return [at(0.12, 0.2), at(0.9, 0.85)];
       });
       for (const at of [first, last]) {

@@ -73,5 +73,6 @@ export const headsStyle = css`
     color: var(--ink);
     font-weight: 500;
     font-variant-numeric: tabular-nums;
+    text-align: right;
   }
 `;

@@ -30,7 +30,7 @@ export class Minimap {
   render(label: string) {
     const { width, height } = this.size;
     return html`<div class="minimap" style="width: ${width}px; height: ${height}px" title=${label}
-      @pointerdown=${this.grab}><canvas aria-hidden="true"></canvas><div class="window"></div></div>`;
+      @pointerdown=${this.grab} @wheel=${this.pass}><canvas aria-hidden="true"></canvas><div class="window"></div></div>`;
   }
 
   /** Draws into what render() made. */
@@ -66,6 +66,13 @@ export class Minimap {
     };
     this.painter.paint(canvas.getContext('2d')!, [tile], all, this.colours, ratio, false);
   }
+
+  /** The wheel zooms what lies below: the minimap comes under a pointer that zooms in where it stands. */
+  private readonly pass = (event: WheelEvent): void => {
+    event.preventDefault();
+    const frame = (event.currentTarget as Element).parentElement!.querySelector('.frame')!;
+    frame.dispatchEvent(new WheelEvent('wheel', event));
+  };
 
   private readonly grab = (event: PointerEvent): void => {
     if (event.button !== 0) return;
