@@ -4,7 +4,7 @@ import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
-import { type Browser, chromium, type Page } from 'playwright-core';
+import { type Browser, chromium, type Page, type Request } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import { folderFiles, type PageServer, type Served, servePage } from '../../dist/cli/server.js';
 import { createTrace, saveTrace } from '../../dist/index.js';
@@ -66,6 +66,13 @@ async function wideTrace(): Promise<Uint8Array> {
   return saveTrace(createTrace({ entries: [{ name: 'wide', q, k: q }] }));
 }
 
+/** 18 MB: more than a page fetches at once. */
+async function largeTrace(): Promise<Uint8Array> {
+  const [L, D] = [35_000, 64];
+  const q = { dtype: 'float32', shape: [1, L, D], data: new Float32Array(L * D) } as const;
+  return saveTrace(createTrace({ entries: [{ name: 'large', q, k: q }] }));
+}
+
 /** Attention of no heads, and of no keys. */
 async function emptyTrace(): Promise<Uint8Array> {
   const tensor = (...shape: number[]) =>
@@ -90,6 +97,7 @@ describe.skipIf(!chromiumPath)('the page', () => {
     model = await makeTinyModel();
     await writeFile(join(folder, 'korean.safetensors'), await koreanTrace());
     await writeFile(join(folder, 'wide.safetensors'), await wideTrace());
+    await writeFile(join(folder, 'large.safetensors'), await largeTrace());
     await writeFile(join(folder, 'empty.safetensors'), await emptyTrace());
     await writeFile(join(folder, 'broken.safetensors'), (await koreanTrace()).subarray(0, 700));
     const files = new Map<string, Served>([
@@ -332,6 +340,26 @@ describe.skipIf(!chromiumPath)('the page', () => {
     await map.locator('canvas').first().waitFor();
     await expect.poll(() => span(0)).toBeLessThan(150);
     expect(page.url()).toBe(zoomed);
+  });
+
+  test('a file of more than 16 MB is read in parts, each once', async () => {
+    const ranges: string[] = [];
+    const note = (request: Request) => {
+      if (request.url().endsWith('large.safetensors')) ranges.push(request.headers().range);
+    };
+    page.on('request', note);
+    await visit('#trace=./large.safetensors&view=map');
+    await page.locator('fovea-map canvas').first().waitFor();
+    page.off('request', note);
+    const sizes = ranges.map((range) => {
+      const [, from, to] = /^bytes=(\d+)-(\d+)$/.exec(range)!;
+      return Number(to) - Number(from) + 1;
+    });
+    const { length } = await readFile(join(folder, 'large.safetensors'));
+    expect(Math.max(...sizes)).toBeLessThanOrEqual(4 << 20);
+    // The first eight bytes are asked for twice: once for the size of the file.
+    expect(ranges.filter((range, n) => ranges.indexOf(range) < n)).toEqual(['bytes=0-7']);
+    expect(sizes.reduce((sum, size) => sum + size, 0)).toBeLessThanOrEqual(length + 8);
   });
 
   test('Compare moves both maps together', async () => {

@@ -37,6 +37,7 @@ export const pageStyle = css`
     border-radius: 0.5rem;
     color: var(--fovea-muted);
     font-size: 0.9375rem;
+    font-weight: 500;
     text-decoration: none;
     white-space: nowrap;
   }
@@ -46,7 +47,6 @@ export const pageStyle = css`
   nav a[aria-current] {
     background: color-mix(in oklab, var(--fovea-accent) 14%, transparent);
     color: var(--fovea-ink);
-    font-weight: 600;
   }
   .tools {
     display: flex;
@@ -60,6 +60,10 @@ export const pageStyle = css`
     }
   }
   @media (max-width: 30rem) {
+    .brand {
+      gap: 0;
+      font-size: 0;
+    }
     nav {
       justify-content: space-between;
     }

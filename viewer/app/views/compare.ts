@@ -17,6 +17,10 @@ export class ViewCompare extends LitElement {
         grid-template-columns: repeat(auto-fit, minmax(min(100%, 26rem), 1fr));
         gap: 1rem;
       }
+      .linked {
+        margin: 0;
+        align-self: center;
+      }
       map-pane {
         --pane-height: clamp(18rem, 54vh, 40rem);
         margin-top: 0.9rem;
@@ -47,7 +51,7 @@ export class ViewCompare extends LitElement {
     const { place, other } = state;
     return html`<div class="bar">
         <button class="plain" @click=${this.askSecond}>${strings.openSecond}</button>
-        <p class="note" style="margin: 0">${strings.linked}</p>
+        <p class="note linked">${strings.linked}</p>
       </div>
       <div class="sides">
         ${this.side(strings.left, trace, place, 'place')}
