@@ -24,8 +24,8 @@ import { record, summary } from './mutate/record.mjs';
 const root = join(import.meta.dirname, '..');
 const folder = join(root, '.cache', 'mutate');
 const [resultFile, surveyFile] = ['results.json', 'survey.json'].map((name) => join(folder, name));
-/** Seconds without a word after which a worker waits for something that never comes; loops end by themselves. */
-const SILENT = 60;
+/** Seconds of a step after which a worker waits for something that never comes; loops end by themselves. */
+const SILENT = 120;
 
 const { values } = parseArgs({
   options: {
@@ -132,7 +132,9 @@ async function survey() {
 console.error('compiling ...');
 const hash = await makeProgram(root, folder);
 const only = new RegExp(values.only);
-const mutants = listMutants(folder).filter(({ file, line, column }) => only.test(`${file}:${line}:${column}`));
+const mutants = listMutants(folder).filter(({ file, line, column }) =>
+  only.test(`${file}:${line}:${column}`),
+);
 const { results, again } = readResults();
 const save = () =>
   writeFileSync(

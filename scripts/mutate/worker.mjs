@@ -1,6 +1,6 @@
 // Runs mutants one after the other: each against the steps of the properties that reach it, up to the first that does
-// not hold. Messages in: the id of a mutant and its steps. Messages out: the outcome. `survey` runs the program itself, and
-// tells after each step that it goes on.
+// not hold. Messages in: the id of a mutant and its steps. Messages out: after each step that it goes on, and the outcome.
+// `survey` runs the program itself.
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
@@ -64,6 +64,7 @@ async function firstFailure(wasm, numbers, after = () => {}) {
       Atomics.add(progress, 0, 2);
       if (turns) refuel(lab.engine, 20 * turns[number] + 1_000_000);
       await steps[number].run(lab);
+      process.send({ alive: true });
       after(number, engines);
     }
     return undefined;
@@ -91,7 +92,6 @@ async function survey() {
     if (where[key].at(-1) !== step) where[key].push(step);
   };
   const failure = await firstFailure(marking(module, edits, places), [...steps.keys()], (step, engines) => {
-    process.send({ alive: true });
     for (const engine of engines) {
       found.turns[step] += burnt(engine);
       refuel(engine);
