@@ -15,6 +15,7 @@ import {
   largestError,
   MARGIN,
   makeCase,
+  normals,
   operandOf,
   type Results,
   readFramed,
@@ -85,6 +86,26 @@ export const decodeEnds: Step[] = [129, 130, 131, 132].map((Lk) => {
     run: async ({ engine }) => assertTrue(await runDecode(engine, one()), truth(name, one())),
   };
 });
+
+/** Cells of every row and key, in a window that begins behind the first run's first key. */
+const ownCells: Step = {
+  name: 'decode: a mask and a bias of every row',
+  run: async ({ engine }) => {
+    const random = generator(57);
+    const data = Uint8Array.from({ length: 5 * 300 }, () => +(random() < 0.6));
+    const one = makeCase(
+      { q: [1, 1, 5, 8], k: [1, 1, 300, 8], v: [1, 1, 300, 8] },
+      {
+        mask: { data, shape: [5, 300], dtype: 'bool' },
+        bias: { data: normals(5 * 300, random), shape: [5, 300] },
+        window: [70, 9],
+        causal: { offset: 288 },
+      },
+      random,
+    );
+    assertTrue(await runDecode(engine, one), truth('decode cells', one));
+  },
+};
 
 /** A mask, a bias of −∞, a length and the future forbid keys; a row is empty. */
 function forbidding(poison: boolean): Case {
@@ -202,4 +223,13 @@ const chosen: Step = {
   },
 };
 
-export const decodeSteps: Step[] = [...decodeCalls, ...decodeEnds, wide, noTrace, seen, chosen, sameBits];
+export const decodeSteps: Step[] = [
+  ...decodeCalls,
+  ...decodeEnds,
+  ownCells,
+  wide,
+  noTrace,
+  seen,
+  chosen,
+  sameBits,
+];

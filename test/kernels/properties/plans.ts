@@ -271,6 +271,8 @@ const splits: Step = {
       }
     }
     assert.equal(budget.bytes, 16 << 20);
+    const long = (keys: number) => keyRanges(problemOf([1, 1, 1, 1, keys, 1, 1], {}), keys, 'forward').length;
+    assert.deepEqual([long(MOST_KEYS), long(MOST_KEYS + 1)], [1, 2]);
     assert.deepEqual(split(7, 3), [
       [0, 3],
       [3, 6],
