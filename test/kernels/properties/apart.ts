@@ -25,6 +25,7 @@ const RESULTS: Record<string, readonly string[]> = {
   attentionDelta: ['delta'],
   attentionSinks: ['dSinks'],
   attentionGather: ['dq'],
+  attentionBias: ['dBias', 'sums'],
   attentionBackward: ['dq', 'dk', 'dv', 'dBias', 'partials'],
   attentionCells: ['out'],
   attentionPool: ['out'],
