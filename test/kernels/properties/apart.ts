@@ -27,6 +27,7 @@ const RESULTS: Record<string, readonly string[]> = {
   attentionGather: ['dq'],
   attentionBias: ['dBias', 'sums'],
   attentionBackward: ['dq', 'dk', 'dv', 'dBias', 'partials'],
+  attentionBias: ['dBias', 'sums'],
   attentionCells: ['out'],
   attentionPool: ['out'],
   attentionMoments: ['out'],
