@@ -5,7 +5,7 @@ import { validateAttention } from '../../dist/attention/validate.js';
 import { maxError, missing, numbers, onnxCall, onnxCases, onnxScores } from './conformance.js';
 
 describe.skipIf(missing)('ONNX Attention, error ≤ 1e-5 (float16 1e-3)', () => {
-  test('there are 76 cases', () => expect(onnxCases().length).toBe(76));
+  test('there are at least 76 cases', () => expect(onnxCases().length).toBeGreaterThanOrEqual(76));
 
   test.each(onnxCases())('$name', ({ load }) => {
     const one = load();

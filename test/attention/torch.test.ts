@@ -8,7 +8,7 @@ import { maxError, missing, numbers, torchCall, torchCases } from './conformance
 const GRADIENTS = { q: 'dq', k: 'dk', v: 'dv', bias: 'dBias', sink: 'dSinks' } as const;
 
 describe.skipIf(missing)('torch float64 attention, error ≤ 1e-10', () => {
-  test('there are 33 cases', () => expect(torchCases().length).toBe(33));
+  test('there are at least 33 cases', () => expect(torchCases().length).toBeGreaterThanOrEqual(33));
 
   test.each(torchCases())('$name', ({ load }) => {
     const { tensors, ...rest } = load();
