@@ -1,6 +1,6 @@
 // The executor of a thread that may block: it owns the WebAssembly memory, computes itself, and shares jobs with
 // threads that start at the first job of several parts. Parts that no thread takes are done by the caller.
-import { startThread } from '#platform';
+import { reuseMemory, startThread } from '#platform';
 import { EngineError } from '../tensor/errors.js';
 import {
   CONTROL_WORDS,
@@ -66,6 +66,7 @@ export class DirectExecutor implements Executor {
   }
 
   static async create(options: ExecutorOptions): Promise<DirectExecutor> {
+    reuseMemory();
     return new DirectExecutor(options, await kernelModule(options.build, options.wasmUrl));
   }
 

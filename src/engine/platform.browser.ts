@@ -13,6 +13,9 @@ export function cores(): number {
   return globalThis.navigator?.hardwareConcurrency ?? 1;
 }
 
+/** Browsers keep freed memory as they see fit. */
+export function reuseMemory(): void {}
+
 /** Fetches and compiles a WebAssembly module. */
 export async function loadModule(url: string): Promise<WebAssembly.Module> {
   const response = await fetch(url);
