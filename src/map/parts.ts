@@ -167,3 +167,9 @@ function attended(
   const some = keys.filter(([from, to]) => from < high && to > low);
   return some.length > 0 ? some : keys.slice(0, 1);
 }
+
+/** Bytes of mask and bias for one cell, where they have one for each. */
+export function bytesPerCell({ mask, bias }: AttentionProblem): number {
+  const each = (x: CellTensor | undefined, bytes: number) => (x?.query && x.key ? bytes : 0);
+  return each(mask, 1) + each(bias, 4);
+}

@@ -25,7 +25,7 @@ import {
 } from './known.js';
 import { Lock } from './lock.js';
 import { Measured, spanRows, statisticsFor } from './measured.js';
-import { budget, split } from './parts.js';
+import { budget, bytesPerCell, split } from './parts.js';
 import { Progress } from './progress.js';
 import { forget, residentKeys, staysResident } from './resident.js';
 import { retained, weighing } from './retained.js';
@@ -249,7 +249,7 @@ export class KernelWeights implements WeightSource {
   private keyParts({ batch, rows, keys, bytes }: Cut): Range[] {
     const p = this.problem;
     const own = Math.min(CHUNK, countOf(rows));
-    const perKey = bytes + own * cellBytes(p);
+    const perKey = bytes + own * bytesPerCell(p);
     let most = Math.min(WORK / (CHUNK * p.D), perKey > 0 ? budget.bytes / 2 / perKey : 2 ** 30);
     if (!this.resides(batch)) most = Math.min(most, budget.bytes / 2 / (4 * p.D));
     if (keys[0] === keys[1] || countOf(rows) === 0) return [];
@@ -260,7 +260,7 @@ export class KernelWeights implements WeightSource {
   /** Ranges of rows that go together through `keys` keys. */
   private rowParts({ rows, bytes, ends }: Cut, keys: number): Range[] {
     const p = this.problem;
-    const perRow = keys * (cellBytes(p) + bytes / CHUNK) + 4 * p.D + 8;
+    const perRow = keys * (bytesPerCell(p) + bytes / CHUNK) + 4 * p.D + 8;
     const most = Math.floor(Math.min(WORK / (keys * p.D), budget.bytes / 2 / perRow));
     const count = countOf(rows);
     if (ends === undefined) return split(count, Math.max(CHUNK, Math.floor(most / CHUNK) * CHUNK), CHUNK);
@@ -394,10 +394,4 @@ export class KernelWeights implements WeightSource {
       visit([batch, head, queryAt(rows, t)], max, sum);
     });
   }
-}
-
-/** Bytes of mask and bias for one cell, where they have one for each. */
-function cellBytes({ mask, bias }: AttentionProblem): number {
-  const each = (x: CellTensor | undefined, bytes: number) => (x?.query && x.key ? bytes : 0);
-  return each(mask, 1) + each(bias, 4);
 }

@@ -32,7 +32,8 @@ export interface PageState {
   /** What the map shows, in cells, and its colours. */
   readonly box?: Box;
   readonly reduce: 'mean' | 'max' | 'sum';
-  readonly scale: 'linear' | 'log';
+  /** undefined: as suits the map's size, until the reader chooses. */
+  readonly scale?: 'linear' | 'log';
   readonly range?: readonly [number, number];
   readonly locale?: Locale;
   readonly theme?: 'light' | 'dark';
@@ -60,7 +61,6 @@ const DEFAULTS = {
   measure: 'weights',
   sort: 'head',
   reduce: 'mean',
-  scale: 'linear',
 } as const;
 
 /** Reads an address; what is not legal there is as if it were not there. */
@@ -84,7 +84,7 @@ export function parseState(hash: string): PageState {
     sort: choice('sort', MEASURES) ?? DEFAULTS.sort,
     box: parseBox(fields.get('box')),
     reduce: choice('reduce', ['mean', 'max', 'sum']) ?? DEFAULTS.reduce,
-    scale: choice('scale', ['linear', 'log']) ?? DEFAULTS.scale,
+    scale: choice('scale', ['linear', 'log']),
     range: parseRange(fields.get('range')),
     locale: choice('lang', ['en', 'ko']),
     theme: choice('theme', ['light', 'dark']),
@@ -104,6 +104,7 @@ export function formatState(state: PageState): string {
     head2: other.head,
     word: word && `${word.side === 'query' ? 'q' : 'k'}${word.index}`,
     box: box && [...box.queries, ...box.keys].map(brief).join(','),
+    scale: state.scale,
     range: range?.map((x) => Number(x.toPrecision(4))).join(','),
     lang: state.locale,
     theme: state.theme,
