@@ -25,7 +25,6 @@ const RESULTS: Record<string, readonly string[]> = {
   attentionDelta: ['delta'],
   attentionSinks: ['dSinks'],
   attentionGather: ['dq'],
-  attentionBias: ['dBias', 'sums'],
   attentionBackward: ['dq', 'dk', 'dv', 'dBias', 'partials'],
   attentionBias: ['dBias', 'sums'],
   attentionCells: ['out'],
