@@ -43,5 +43,6 @@ export const fenceSteps: Step[] = [
   ...every(decodeSteps.slice(0, 60), 5),
   ...decodeEnds,
   ...every(readingSteps, 6),
+  ...readingSteps.slice(-2),
   ...directSteps.slice(0, 1),
 ].map(fenced);
