@@ -4,7 +4,7 @@ import { editCode, signed } from './wasm.mjs';
 
 // Both lie in the page of the arguments, far behind the longest block of them.
 const MARKS = 32_768;
-const FUEL = 65_000;
+const FUEL = 60_000;
 /** Turns of loops after which a program never ends: some times what the longest step takes. */
 export const TURNS = 40_000_000;
 

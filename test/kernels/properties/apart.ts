@@ -13,7 +13,7 @@ import { KERNELS } from '../../../dist/kernels/cpu/registry.js';
 /** Bytes of the heap that are watched: more than the cases use. */
 const WATCHED = 1 << 20;
 /** Bytes in front of the kernels' scratch that nothing may change. */
-const BEFORE_SCRATCH = 256;
+const BEFORE_SCRATCH = 4096;
 /** What new memory holds: a NaN that no kernel makes. */
 const NEVER_WRITTEN = 0x7fc0dead;
 

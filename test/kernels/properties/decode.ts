@@ -107,6 +107,23 @@ const ownCells: Step = {
   },
 };
 
+/** Rows whose allowed scores are all −∞ are empty, as those that may attend to nothing. */
+const lowestScores: Step = {
+  name: 'decode: a row of scores of −∞ is empty',
+  run: async ({ engine }) => {
+    for (const sinks of [undefined, { data: Float32Array.of(-1.5), shape: [1] }]) {
+      const shapes = { q: [1, 1, 2, 8], k: [1, 1, 300, 8], v: [1, 1, 300, 8] };
+      const one = makeCase(shapes, sinks ? { sinks } : {}, generator(58));
+      const [q, k] = [one.problem.q, one.problem.k].map((x) => x.tensor.data as Float32Array);
+      q.fill(1, 0, 16);
+      for (let j = 0; j < 300; j++) k[j * 8] = Number.NEGATIVE_INFINITY;
+      const { output, logSumExp } = await runDecode(engine, one);
+      assert.ok(output.every((x) => x === 0));
+      assert.ok(logSumExp.every((x) => x === (sinks ? -1.5 : Number.NEGATIVE_INFINITY)));
+    }
+  },
+};
+
 /** A mask, a bias of −∞, a length and the future forbid keys; a row is empty. */
 function forbidding(poison: boolean): Case {
   const [Lq, Lk] = [5, 300];
@@ -227,6 +244,7 @@ export const decodeSteps: Step[] = [
   ...decodeCalls,
   ...decodeEnds,
   ownCells,
+  lowestScores,
   wide,
   noTrace,
   seen,

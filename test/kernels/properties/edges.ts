@@ -13,6 +13,7 @@ import type { Engine, Tensor } from '../../../dist/engine/types.js';
 import { type Case, generator, makeCase, uploadCall } from '../attention-cases.js';
 import { runDecode } from './decode.js';
 import { caseStep, type Step } from './lab.js';
+import { spoilStep } from './numbers.js';
 
 /** A score whose weight is 0 beside one of 0. */
 const NOTHING = -200;
@@ -132,7 +133,9 @@ const emptied: Step[] = [10, 12, 16].map((Lq) =>
 /** Rows that are picked, one of three, with slopes and a window: the statistics of the same rows among all. */
 const picked: Step = {
   name: 'picked rows have the bits they have among all',
-  run: async ({ engine }) => {
+  run: async (lab) => {
+    const { engine } = lab;
+    await spoilStep.run(lab);
     const shapes = { q: [1, 1, 96, 8], k: [1, 1, 140, 8], v: [1, 1, 140, 8] };
     const one = makeCase(shapes, { window: [9, 3], causal: { offset: 20 } }, generator(67));
     const all = await readingOf(engine, one, [0, 1], (call) => attentionStatistics(call));
@@ -145,6 +148,26 @@ const picked: Step = {
     rows.forEach((i, t) => {
       assert.deepEqual(row(some, t), row(all, i), `row ${i}`);
     });
+  },
+};
+
+/** A row of NaN has a sum of NaN, one whose scores are all −∞ is empty. */
+const unordinary: Step = {
+  name: 'statistics of rows of NaN and of −∞',
+  run: async ({ engine }) => {
+    const shapes = { q: [1, 1, 9, 8], k: [1, 1, 70, 8], v: [1, 1, 70, 8] };
+    const one = makeCase(shapes, {}, generator(69));
+    const [q, k] = [numbersOf(one.problem.q), numbersOf(one.problem.k)];
+    q.fill(1);
+    for (const row of [3, 8]) q[row * 8 + 2] = Number.NaN;
+    for (let j = 0; j < 70; j++) k[j * 8] = Number.NEGATIVE_INFINITY;
+    const got = await readingOf(engine, one, [0, 1], (call) => attentionStatistics(call));
+    for (let i = 0; i < 9; i++) {
+      const at = (i >> 3) * 16 + (i & 7);
+      const bad = i === 3 || i === 8;
+      assert.equal(got[at + 8], bad ? Number.NaN : 0, `sum of row ${i}`);
+      if (!bad) assert.equal(got[at], Number.NEGATIVE_INFINITY, `maximum of row ${i}`);
+    }
   },
 };
 
@@ -180,5 +203,8 @@ export const edgeNumberSteps: Step[] = [
   seenThrough,
   ...emptied,
   picked,
+  unordinary,
   pooled,
 ];
+/** Those of them that run behind fences too. */
+export const fencedEdges: Step[] = [pooled, unordinary];

@@ -2,6 +2,7 @@
 // another does, nothing changes but results, and nothing is read behind the end of an operand.
 import { generator, makeCase, normals } from '../attention-cases.js';
 import { decodeEnds, decodeSteps } from './decode.js';
+import { fencedEdges } from './edges.js';
 import { directSteps } from './gradients.js';
 import { cornerSteps, randomSteps } from './kernels.js';
 import { caseStep, type Step } from './lab.js';
@@ -44,5 +45,6 @@ export const fenceSteps: Step[] = [
   ...decodeEnds,
   ...every(readingSteps, 6),
   ...readingSteps.slice(-2),
+  ...fencedEdges,
   ...directSteps.slice(0, 1),
 ].map(fenced);

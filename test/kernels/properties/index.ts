@@ -6,7 +6,7 @@ import { fenceSteps } from './fences.js';
 import { directSteps, headStep, packedDrawStep, pieceSteps } from './gradients.js';
 import { hostDoorSteps, hostSteps } from './host.js';
 import { issuedSteps } from './issued.js';
-import { cornerSteps, edgeSteps, randomSteps, unluckySteps, widthSteps } from './kernels.js';
+import { cornerSteps, edgeSteps, randomSteps, unluckySteps, widthSteps, windowSteps } from './kernels.js';
 import type { Step } from './lab.js';
 import { cuttingSteps, largeSteps, numberSteps, spoilStep } from './numbers.js';
 import { opsSteps } from './ops.js';
@@ -28,7 +28,7 @@ export const PROPERTIES: Record<string, readonly Step[]> = {
   'what maps read': readingSteps,
   'large and small scores': largeSteps,
   'NaN, ∞, empty rows, order of keys': numberSteps,
-  'lengths around the edges of tiles': edgeSteps,
+  'lengths around the edges of tiles': [...edgeSteps, ...windowSteps],
   'widths from 1 to 512': widthSteps,
   'gradients in pieces, packed draws': [...pieceSteps, ...directSteps, headStep, packedDrawStep],
   'host arrays: boxes and plans': [...boxSteps, ...planSteps],

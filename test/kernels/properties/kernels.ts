@@ -91,6 +91,16 @@ export const edgeSteps: Step[] = [1, 4, 63, 64, 65, 128, 129].flatMap((L) =>
   ),
 );
 
+/** Windows that are open on one side and narrow on the other. */
+export const windowSteps: Step[] = [
+  [0, -1],
+  [-1, 0],
+].map(([left, right]) => {
+  const shapes = { q: [1, 1, 20, 8], k: [1, 1, 90, 8], v: [1, 1, 90, 8] };
+  const options = { window: [left, right] as const };
+  return caseStep(`a window of ${left} and ${right}`, () => makeCase(shapes, options, generator(7)));
+});
+
 export const widthSteps: Step[] = [1, 5, 100, 128, 511, 512].map((D) => {
   const shapes = { q: [1, 1, 70, D], k: [1, 1, 69, D], v: [1, 1, 69, D] };
   return caseStep(`D and Dv ${D}`, () => makeCase(shapes, { causal: 'lower-right' }, generator(D)));

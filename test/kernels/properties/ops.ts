@@ -8,7 +8,9 @@ import {
   attentionForward,
   attentionWeights,
   type Operand,
+  outputOperand,
 } from '../../../dist/engine/ops/attention.js';
+import { attentionDecode } from '../../../dist/engine/ops/attention-decode.js';
 import type { Engine, Tensor } from '../../../dist/engine/types.js';
 import {
   type Case,
@@ -46,7 +48,32 @@ const packed = once(() =>
     generator(44),
   ),
 );
+/** Keys in several pieces of one owner. */
+const pieces = once(() =>
+  makeCase({ q: [1, 1, 70, 8], k: [1, 1, 600, 8], v: [1, 1, 600, 12] }, {}, generator(49)),
+);
 const cases = { bhld, blhd, packed };
+
+const nothingLeft: Step = {
+  name: 'what the ops need meanwhile is freed at once',
+  run: async ({ engine }) => {
+    for (const one of [bhld(), pieces()]) {
+      engine.scope(() => {
+        const call = uploadCall(engine, one.problem);
+        const output = outputOperand(call, engine.empty(one.problem.output.shape));
+        const tensors = () => engine.memory.tensors;
+        let before = tensors();
+        attentionDecode({ ...call, Lq: 1 }, output);
+        assert.equal(tensors() - before, 3, 'decoding leaves the row statistics');
+        const forward = attentionForward(call, output);
+        const dq = { ...call.q, tensor: engine.zeros(one.problem.q.tensor.shape) };
+        before = tensors();
+        attentionBackward(call, output, output, forward, { dq, dBias: true, dSinks: true });
+        assert.equal(tensors() - before, call.bias ? 2 : 0, 'backward leaves gradients of its own');
+      });
+    }
+  },
+};
 
 /** What `compute` returns, read and freed. */
 async function readAll<N extends string>(engine: Engine, compute: () => Record<N, Tensor | undefined>) {
@@ -295,5 +322,6 @@ export const opsSteps: Step[] = [
   slices,
   partOfAWhole,
   refusals,
+  nothingLeft,
   sizesOfZero,
 ];

@@ -4,7 +4,15 @@ import assert from 'node:assert/strict';
 import { validateAttention } from '../../../dist/attention/validate.js';
 import { type AttentionCall, attentionForward, outputShape } from '../../../dist/engine/ops/attention.js';
 import type { Engine } from '../../../dist/engine/types.js';
-import { KeyHolder, rowBox, statisticBox, unservedReason, uploadStatistics } from '../../../dist/map/call.js';
+import {
+  KeyHolder,
+  named,
+  rowBox,
+  statisticBox,
+  unservedReason,
+  uploadStatistics,
+} from '../../../dist/map/call.js';
+import { LimitError } from '../../../dist/tensor/errors.js';
 import { bareCall, type Command, commandsOf } from './issued.js';
 import type { Step } from './lab.js';
 
@@ -194,4 +202,20 @@ const served: Step = {
   },
 };
 
-export const slotSteps: Step[] = [absent, present, pieces, served];
+const namedErrors: Step = {
+  name: 'what finds no memory is named, other errors are not',
+  run: async () => {
+    const raise = (error: Error) => () =>
+      named('k', { shape: [2, 3] }, () => {
+        throw error;
+      });
+    assert.throws(raise(new LimitError('4 bytes')), {
+      name: 'LimitError',
+      message: /k of shape \[2, ?3\] finds no memory: 4 bytes/,
+    });
+    const other = new RangeError('other');
+    assert.throws(raise(other), other);
+  },
+};
+
+export const slotSteps: Step[] = [absent, present, pieces, served, namedErrors];
