@@ -31,11 +31,13 @@ try {
   const box = await until(() => find('fovea-page', 'view-live', 'textarea'));
   box.value = ${JSON.stringify(SENTENCES[0])};
   box.dispatchEvent(new Event('input'));
-  const text = await until(() => find('fovea-page', 'view-live', 'output')?.textContent.trim());
+  // An example's translation stands there first.
+  const text = await until(
+    () => [find('fovea-page', 'view-live', 'output')?.textContent.trim()].find((seen) => seen === ${JSON.stringify(FRENCH[0])}));
   await until(() => find('fovea-page', 'view-live', 'fovea-words', 'path'));
-  find('fovea-page', '#tab-overview').click();
+  find('fovea-page', 'nav a[href*="view=overview"]').click();
   await until(() => find('fovea-page', 'view-overview', 'fovea-heads', '.numbers'));
-  find('fovea-page', '#tab-map').click();
+  find('fovea-page', 'nav a[href*="view=map"]').click();
   await until(() => find('fovea-page', 'view-map', 'map-pane', 'fovea-map', 'canvas'));
   await fetch('/seen/' + encodeURIComponent(text) + '/' + frame.contentWindow.crossOriginIsolated);
 } catch (error) {
