@@ -181,6 +181,23 @@ const fewSteps: Step[] = [3, 8, 12, 17, 32].map((Lk) => ({
   }, `masked ${Lk}`),
 }));
 
+/** Heads side by side, so that a row of v is longer than its width, which is a block's or one more. */
+const besideSteps: Step[] = [8, 9].map((Dv) => ({
+  name: `NaN and ∞ in masked keys leave no trace, heads in rows of width ${Dv}`,
+  ...cleanAndPoisoned((poison) => {
+    const data = Uint8Array.from({ length: 70 }, (_, j) => +(j % 5 !== 2));
+    const mask = { data, shape: [70], dtype: 'bool' as const };
+    const shapes = { q: [1, 12, 2, 8], k: [1, 70, 2, 8], v: [1, 70, 2, Dv] };
+    const one = makeCase(shapes, { mask, layout: 'blhd' }, generator(Dv));
+    for (let j = 2; poison && j < 70; j += 5) {
+      numbersOf(one.problem.k).fill(BAD[j % 3], j * 16, j * 16 + 16);
+      // In one column of one key's one head alone: every place of the rows is looked at.
+      numbersOf(one.problem.v)[j * 2 * Dv + (j % (2 * Dv))] = BAD[j % 3];
+    }
+    return one;
+  }, `masked beside ${Dv}`),
+}));
+
 /** Non-finite exactly where the reference is. */
 function finiteStep(name: string, build: () => Case, names: string[]): Step {
   const made = once(build);
@@ -354,6 +371,7 @@ export const numberSteps: Step[] = [
   ...biasSteps,
   ...reachingSteps,
   ...fewSteps,
+  ...besideSteps,
   ...allowedSteps,
   ...emptySteps,
   infiniteSinks,

@@ -204,6 +204,11 @@ const problems: Record<string, () => AttentionProblem> = {
     problemOf([3, 4, 2, 130, 140, 4, 4], { bias: floats(140), mask: bools(3, 1, 130, 140) }),
   ),
   'long, one head': once(() => problemOf([1, 1, 1, 9000, 17000, 1, 1], { causal: 'lower-right' })),
+  'long, whole ranges of rows': once(() => problemOf([1, 1, 1, 8192, 16448, 1, 1], {})),
+  'shared keys, values of their own': once(() => {
+    const [q, k, v] = [floats(7, 2, 70, 3), floats(1, 1, 200, 3), floats(7, 1, 200, 5)];
+    return validateAttention(q, k, v, {});
+  }),
   'no rows': once(() => problemOf([2, 2, 1, 0, 70, 4, 4], {})),
   'no keys': once(() => problemOf([2, 2, 1, 70, 0, 4, 4], {})),
   'no entries': once(() => problemOf([0, 2, 1, 70, 70, 4, 4], {})),
