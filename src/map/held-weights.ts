@@ -47,8 +47,8 @@ export class HeldWeights extends KernelWeights {
   }
 
   /**
-   * Reads q and k, once; nothing where there is more than an engine keeps. Rejects with FileFormatError, LimitError, and
-   * the signal's reason.
+   * Reads q and k, once, and compares given statistics; nothing where there is more than an engine keeps. Rejects with
+   * FileFormatError, LimitError, and the signal's reason.
    */
   async load(watch: Watch): Promise<void> {
     const progress = new Progress(this.size('q') + this.size('k'), watch);
@@ -62,6 +62,10 @@ export class HeldWeights extends KernelWeights {
         throw error;
       }
     });
+    if (!this.loaded) return;
+    // Not left to the first picture. A head that fails says so whenever it is asked for; others are answered.
+    for (let head = 0; head < this.problem.H; head++)
+      await this.check(0, head, progress.aside()).catch(() => watch.signal?.throwIfAborted());
   }
 
   protected override bring(_batch: number, head: number, progress: Progress): Promise<void> | undefined {

@@ -347,9 +347,7 @@ export class KernelWeights implements WeightSource {
     const { known, problem: p } = this;
     const pair = [batch, head] as const;
     const [keys, watch] = [this.keyCount(batch), progress.aside()];
-    if (known.doubt?.compared.has(batch * p.H + head) === false) {
-      await this.learning.run(watch, () => this.compare(batch, head, watch));
-    }
+    await this.check(batch, head, watch);
     const fit = Math.floor(WORK / Math.max(1, keys * p.D) / CHUNK) * CHUNK;
     const most = this.resides(batch) ? Math.max(CHUNK, fit) : Math.max(MANY, fit);
     for (let t = 0; ; ) {
@@ -365,13 +363,17 @@ export class KernelWeights implements WeightSource {
   }
 
   /** Compares given statistics of a head, once; throws where they are another's. */
-  private async compare(batch: number, head: number, watch: Progress): Promise<void> {
+  protected async check(batch: number, head: number, watch: Progress): Promise<void> {
     const { known, problem: p } = this;
     const pair = batch * p.H + head;
-    if (known.doubt!.compared.has(pair)) return;
-    const rows = rowsToCompare(p.queryCounts[batch], this.keyCount(batch) * p.D);
-    await this.measure(batch, head, rows, watch, (...row) => compare(known, p, ...row));
-    known.doubt!.compared.add(pair);
+    const done = () => known.doubt?.compared.has(pair) !== false;
+    if (done()) return;
+    await this.learning.run(watch, async () => {
+      if (done()) return;
+      const rows = rowsToCompare(p.queryCounts[batch], this.keyCount(batch) * p.D);
+      await this.measure(batch, head, rows, watch, (...row) => compare(known, p, ...row));
+      known.doubt!.compared.add(pair);
+    });
   }
 
   /** Statistics of some rows over their keys alone. */

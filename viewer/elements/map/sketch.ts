@@ -11,8 +11,8 @@ export interface Subject {
   readonly reduce: Reduce;
 }
 
-/** Milliseconds to the first picture. */
-const WITHIN = 180;
+/** Milliseconds to the first picture; to cut, colour and draw it takes a page some hundred more. */
+const WITHIN = 140;
 
 export function sketch(
   map: AttentionMap,
