@@ -320,6 +320,27 @@ describe.skipIf(!chromiumPath)('the page', () => {
     expect(['나는', '붉은', '집을', '본다']).toEqual(expect.arrayContaining(words));
   });
 
+  test('Map stays where it was moved to, with room beside the matrix too, and is found there again', async () => {
+    await visit('#trace=./wide.safetensors&view=map');
+    const map = page.locator('fovea-map');
+    const keys = () => map.evaluate((own) => (own as HTMLElementTagNameMap['fovea-map']).view.keys[0]);
+    const told = () =>
+      Number(new URLSearchParams(new URL(page.url()).hash.slice(1)).get('box')?.split(',')[2]);
+    await map.locator('canvas.tiles').waitFor();
+    const { x, y, width, height } = (await map.locator('.frame').boundingBox())!;
+    await page.mouse.move(x + (width - height) / 2 + 20, y + 20);
+    await page.mouse.wheel(0, -400);
+    await expect.poll(told).toBeLessThan(-1);
+    const first = told();
+    // What the page makes of it has come back to the map by then.
+    await page.evaluate(() => new Promise((seen) => requestAnimationFrame(() => setTimeout(seen, 100))));
+    expect(await keys()).toBeCloseTo(first, 2);
+    await page.reload();
+    await map.locator('canvas.tiles').waitFor();
+    await expect.poll(keys).toBeCloseTo(first, 2);
+    expect(told()).toBe(first);
+  });
+
   test('Map zooms by keyboard, and keeps its view in the address', async () => {
     await visit('#trace=./wide.safetensors&view=map');
     const map = page.locator('fovea-map');

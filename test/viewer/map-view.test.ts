@@ -144,6 +144,24 @@ describe('a camera', () => {
     }
   });
 
+  test('whatever part is asked for, the view lies in the matrix: one beside it on both axes is all of it', () => {
+    const end = fc.double({ noNaN: true, noDefaultInfinity: true });
+    const span = fc.tuple(end, end).filter(([a, b]) => a < b);
+    const beside = ([from, to]: readonly [number, number], n: number) => to <= 0 || from >= n;
+    fc.assert(
+      fc.property(span, span, lengths, lengths, (queries, keys, rows, columns) => {
+        const camera = new Camera(rows, columns, frame);
+        camera.look({ queries, keys });
+        for (const [own, n] of [
+          [camera.view.queries, rows],
+          [camera.view.keys, columns],
+        ] as const)
+          expect(own[0] < own[1] && own[0] >= 0 && own[1] <= n).toBe(true);
+        if (beside(queries, rows) && beside(keys, columns)) expect(camera.isWhole).toBe(true);
+      }),
+    );
+  });
+
   test('zooming ends at 64 pixels a cell and at the whole; panning ends at the edges', () => {
     const camera = new Camera(5000, 3000, frame);
     camera.zoomBy(1e9);

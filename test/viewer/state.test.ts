@@ -3,7 +3,7 @@ import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import type { Trace } from '../../dist/index.js';
 import { groupsOf, select } from '../../viewer/app/groups.js';
-import { boxWithin, formatState, parseState, sentenceOf } from '../../viewer/app/state.js';
+import { formatState, parseState, sentenceOf } from '../../viewer/app/state.js';
 import { entryTitle, groupTitle, STRINGS, sideTitle } from '../../viewer/app/strings.js';
 
 const NAMES = [
@@ -69,31 +69,6 @@ describe('an address', () => {
     expect(sentenceOf({ text: '' })).toBe('');
     expect(sentenceOf(parseState('#text=A house.'))).toBe('A house.');
   });
-});
-
-test('a box is cut to the matrix; one beside it is none', () => {
-  const span = fc
-    .tuple(
-      fc.double({ noNaN: true, noDefaultInfinity: true }),
-      fc.double({ noNaN: true, noDefaultInfinity: true }),
-    )
-    .filter(([a, b]) => a < b);
-  fc.assert(
-    fc.property(span, span, fc.nat(1e6), fc.nat(1e6), (queries, keys, rows, columns) => {
-      const cut = boxWithin({ queries, keys }, rows, columns);
-      const beside = ([from, to]: readonly [number, number], n: number) => to <= 0 || from >= n || n === 0;
-      expect(cut === undefined).toBe(beside(queries, rows) || beside(keys, columns));
-      for (const [own, n] of cut
-        ? ([
-            [cut.queries, rows],
-            [cut.keys, columns],
-          ] as const)
-        : [])
-        expect(isSpan(own) && own[0] >= 0 && own[1] <= n).toBe(true);
-    }),
-  );
-  expect(boxWithin({ queries: [-5, 3], keys: [2, 900] }, 4, 6)).toEqual({ queries: [0, 3], keys: [2, 6] });
-  expect(boxWithin(undefined, 4, 6)).toBeUndefined();
 });
 
 const entry = (name: string, shape: readonly number[]) => ({ name, shape, queries: 'a', keys: 'b' });

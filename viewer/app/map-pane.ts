@@ -8,7 +8,7 @@ import { isEmpty } from './groups.js';
 import { follow, type Loading, loadingLine } from './loading.js';
 import { columnText, contextOf, rowText } from './reading.js';
 import { selectOne } from './selection-bar.js';
-import { type Box, boxWithin, type PageState, type Place } from './state.js';
+import type { Box, PageState, Place } from './state.js';
 import type { Strings } from './strings.js';
 import { ui } from './ui.js';
 
@@ -91,16 +91,11 @@ export class MapPane extends LitElement {
     const [entry] = entries;
     if (isEmpty(entry)) return html`<p class="note">${this.strings.noCells}</p>`;
     const [rows, columns] = [rowText(this.trace, entry), columnText(this.trace, entry)];
-    return html`<div class="frame">${this.picture(entry, heads[0], rows?.tokens, columns?.tokens)}</div>
+    return html`<div class="frame">${this.picture(heads[0], rows?.tokens, columns?.tokens)}</div>
       ${this.words(rows, columns)}`;
   }
 
-  private picture(
-    { shape: [, Lq, Lk] }: TraceEntry,
-    head: number,
-    rows: readonly string[] | undefined,
-    columns: readonly string[] | undefined,
-  ) {
+  private picture(head: number, rows: readonly string[] | undefined, columns: readonly string[] | undefined) {
     const { strings, state, map, failed } = this;
     if (failed !== undefined)
       return html`<p class="error" role="alert">${failure(failed, strings, undefined, () => this.read())}</p>`;
@@ -114,7 +109,7 @@ export class MapPane extends LitElement {
       .reduce=${state.reduce}
       .scale=${state.scale}
       .range=${state.range}
-      .view=${boxWithin(this.box, Lq, Lk)}
+      .view=${this.box}
       .locale=${state.locale ?? 'en'}
       @fovea-cell=${this.point}
     ></fovea-map>`;

@@ -139,17 +139,6 @@ function parseBox(text: string | null): Box | undefined {
   return queries && keys && { queries, keys };
 }
 
-/** What of a box lies in a matrix; all of it where the box is beside it, or not given. */
-export function boxWithin(box: Box | undefined, rows: number, columns: number): Box | undefined {
-  const [queries, keys] = box ? [clip(box.queries, rows), clip(box.keys, columns)] : [];
-  return queries && keys && { queries, keys };
-}
-
-function clip([from, to]: readonly [number, number], count: number): readonly [number, number] | undefined {
-  const [a, b] = [Math.max(0, from), Math.min(count, to)];
-  return a < b ? [a, b] : undefined;
-}
-
 function parseWord(text: string | null): WordPlace | undefined {
   const match = /^([qk])(\d{1,7})$/.exec(text ?? '');
   return match ? { side: match[1] === 'q' ? 'query' : 'key', index: Number(match[2]) } : undefined;
