@@ -1,5 +1,6 @@
 // The page in headless Chromium: bytes of its first load without the model, time until one can type and until the example's
-// translation and attention are drawn (its model, 5 MB, fetched and started), and the overview of 6 layers × 8 heads over 60 tokens, from q and k at hand to all pictures read and painted. Medians of nine pages. `node bench/page.mjs`
+// translation and attention are drawn (its model, 5 MB, fetched and started), and the overview of 6 layers × 8 heads over
+// 60 tokens, from q and k at hand to all pictures read and painted. Medians of nine pages. `node bench/page.mjs`
 import { readFileSync } from 'node:fs';
 import { gzipSync } from 'node:zlib';
 import { chromium } from 'playwright-core';

@@ -19,9 +19,9 @@ export function cores(): number {
 const LESSON = 32 * 2 ** 20 - 65536;
 
 /**
- * Lets large results lie in memory that earlier ones left. By default glibc gives large blocks back to the system and takes new ones,
- * whose every page costs a fault when first written (3.5 ms a MB in a virtual machine). It keeps blocks up to the size of the
- * largest one freed so far: this one, which is never written, is freed with the next collection.
+ * Lets large results lie in memory that earlier ones left. By default glibc gives large blocks back to the system and
+ * takes new ones, whose every page costs a fault when first written (3.5 ms a MB in a virtual machine). It keeps blocks up
+ * to the size of the largest one freed so far: this one, which is never written, is freed with the next collection.
  */
 export function reuseMemory(): void {
   try {

@@ -38,9 +38,9 @@ const LONG = 4096;
  * disposes it. The page's own thread draws; the map's engine computes.
  *
  * Events, all bubbling and composed: `fovea-view` {queries, keys} when the reader moves the view, `fovea-settings`
- * {reduce, scale, range} when the reader changes one (as set, undefined where the element chooses), `fovea-cell` {query, key, weight, score} when a cell was read (null when none
- * is pointed at any more), `fovea-picture` {fraction} when a picture of all that is in view was drawn, and when a sharper
- * one was; 1 is exact.
+ * {reduce, scale, range} when the reader changes one (as set, undefined where the element chooses), `fovea-cell` {query,
+ * key, weight, score} when a cell was read (null when none is pointed at any more), `fovea-picture` {fraction} when a picture
+ * of all that is in view was drawn, and when a sharper one was; 1 is exact.
  */
 export class FoveaMap extends LitElement {
   static override properties = {

@@ -15,7 +15,10 @@ const FAINTEST = { all: 0.18, own: 0.62 };
 /** Most curves at once. */
 const MOST = 600;
 
-/** SVG elements, the faintest first. Boxes are those of the words, in the picture's units; keys stand above, or `beside` to the left. */
+/**
+ * SVG elements, the faintest first. Boxes are those of the words, in the picture's units; keys stand above, or `beside` to
+ * the left.
+ */
 export function arcsBetween(
   queries: readonly Box[],
   keys: readonly Box[],
