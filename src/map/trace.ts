@@ -116,7 +116,8 @@ export class TraceEntry implements EntryDescription {
    * The map of its weights, of shape [1,H,Lq,Lk], made at the first call; the trace disposes it. q and k of a file go
    * into the engine meanwhile, piece by piece, and are held nowhere else; heads beyond the 1 GiB that an engine keeps of
    * all traces are read when a question needs them. Rejects with FileFormatError where the file's numbers are not legal (and
-   * so does the first question to a head whose logSumExp does not belong to its q and k), LimitError where the engine has no room, the signal's reason (a later call goes on), EngineError after `dispose`.
+   * so does a question to a head whose logSumExp does not belong to its q and k), LimitError where the engine has no room, the
+   * signal's reason (a later call goes on), EngineError after `dispose`.
    */
   async map(watch: Watch = {}): Promise<AttentionMap> {
     this.#live();
