@@ -1,6 +1,6 @@
 // The executor of a thread that may block: it owns the WebAssembly memory, computes itself, and shares jobs with
 // threads that start at the first job of several parts. Parts that no thread takes are done by the caller.
-import { reuseMemory, startThread } from '#platform';
+import { copyBytes, copyOf, reuseMemory, startThread } from '#platform';
 import { EngineError } from '../tensor/errors.js';
 import {
   CONTROL_WORDS,
@@ -28,6 +28,7 @@ import { instantiate, sharedMemory } from './instance.js';
 import { kernelModule } from './kernels.js';
 import type { WorkerHandle } from './platform.js';
 import type { ThreadStart } from './serve-thread.js';
+import { WIDTH } from './tensor.js';
 import type { EngineDType, HostData } from './types.js';
 
 /** How long the caller looks for the end of the threads' parts before it sleeps, in milliseconds. */
@@ -170,19 +171,19 @@ export class DirectExecutor implements Executor {
   }
 
   write(address: number, data: HostData): void {
-    new Uint8Array(this.memory.buffer, address, data.byteLength).set(bytesOf(data));
+    copyBytes(new Uint8Array(this.memory.buffer, address, data.byteLength), bytesOf(data));
   }
 
   zero(address: number, bytes: number): void {
     new Float64Array(this.memory.buffer, address, bytes / 8).fill(0);
   }
 
-  /** The numbers as they are now, in memory of their own, which slice() would write twice. */
+  /** The numbers as they are now, in memory of their own. */
   copy(address: number, dtype: EngineDType, size: number): HostData {
-    const { buffer } = this.memory;
-    if (dtype === 'float32') return new Float32Array(new Float32Array(buffer, address, size));
-    if (dtype === 'int32') return new Int32Array(new Int32Array(buffer, address, size));
-    return new Uint8Array(new Uint8Array(buffer, address, size));
+    const own = copyOf(new Uint8Array(this.memory.buffer, address, size * WIDTH[dtype]));
+    if (dtype === 'float32') return new Float32Array(own);
+    if (dtype === 'int32') return new Int32Array(own);
+    return new Uint8Array(own);
   }
 
   async read(address: number, dtype: EngineDType, size: number): Promise<HostData> {
@@ -192,7 +193,7 @@ export class DirectExecutor implements Executor {
 
   async readInto(address: number, target: HostData): Promise<void> {
     if (this.failure) throw this.failure;
-    bytesOf(target).set(new Uint8Array(this.memory.buffer, address, target.byteLength));
+    copyBytes(bytesOf(target), new Uint8Array(this.memory.buffer, address, target.byteLength));
   }
 
   async finish(): Promise<void> {

@@ -16,6 +16,16 @@ export function cores(): number {
 /** Browsers keep freed memory as they see fit. */
 export function reuseMemory(): void {}
 
+/** Copies as many bytes to `target` as it holds. */
+export function copyBytes(target: Uint8Array, source: Uint8Array): void {
+  target.set(source);
+}
+
+/** The bytes as they are now, in memory of their own, which slice() would write twice. */
+export function copyOf(source: Uint8Array): ArrayBuffer {
+  return new Uint8Array(source).buffer;
+}
+
 /** Fetches and compiles a WebAssembly module. */
 export async function loadModule(url: string): Promise<WebAssembly.Module> {
   const response = await fetch(url);

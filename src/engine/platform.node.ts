@@ -1,4 +1,5 @@
 // What an engine asks of the machine around it, in Node. platform.browser.ts has the same exports.
+import { Buffer } from 'node:buffer';
 import { readFile } from 'node:fs/promises';
 import { availableParallelism } from 'node:os';
 import { Worker } from 'node:worker_threads';
@@ -29,6 +30,24 @@ export function reuseMemory(): void {
   } catch {
     // Where there is so little memory, nothing is kept.
   }
+}
+
+/** From so many bytes on, Buffer repays its call. */
+const MANY_BYTES = 4096;
+
+/**
+ * Copies as many bytes to `target` as it holds. To and from shared memory V8's set() goes word by word; filling a Buffer with
+ * bytes that fill it once is the C library's copy, which takes less than half the time.
+ */
+export function copyBytes(target: Uint8Array, source: Uint8Array): void {
+  if (target.byteLength < MANY_BYTES) target.set(source);
+  else Buffer.from(target.buffer, target.byteOffset, target.byteLength).fill(source);
+}
+
+/** The bytes as they are now, in memory of their own, which is written once. Throws RangeError where there is none. */
+export function copyOf(source: Uint8Array): ArrayBuffer {
+  if (source.byteLength < MANY_BYTES) return new Uint8Array(source).buffer;
+  return Buffer.allocUnsafeSlow(source.byteLength).fill(source).buffer;
 }
 
 /** Reads and compiles a WebAssembly module. */

@@ -214,6 +214,34 @@ describe('memory', () => {
     await large.dispose();
   });
 
+  test.each([0, 1, 4095, 4096, 4097, 70_001])(
+    '%d bytes, and four times as many, come back bit for bit in arrays of their own, and nothing beside them changes',
+    async (size) => {
+      const bits = Uint32Array.from({ length: size }, (_, i) => Math.imul(i + 1, 0x9e3779b1));
+      for (const data of [
+        new Uint8Array(bits.buffer).slice(0, size),
+        new Int32Array(bits.buffer),
+        new Float32Array(bits.buffer),
+      ]) {
+        const dtype = { 1: 'bool', 4: data instanceof Int32Array ? 'int32' : 'float32' } as const;
+        const whole = engine.zeros([size + 2], dtype[data.BYTES_PER_ELEMENT as 1 | 4]);
+        whole.write(data, 1);
+        const inner = whole.rows(1, size + 1);
+        const [all, own] = [await whole.read(), await inner.read()];
+        const into = data.slice().fill(0);
+        await inner.readInto(into);
+        const raw = (x: { buffer: ArrayBufferLike; byteOffset: number; byteLength: number }) =>
+          Buffer.from(x.buffer, x.byteOffset, x.byteLength);
+        for (const got of [own, into, all.subarray(1, size + 1)])
+          expect(raw(got).equals(raw(data))).toBe(true);
+        expect([all[0], all[size + 1]]).toEqual([0, 0]);
+        expect(own.buffer.byteLength).toBe(data.byteLength);
+        inner.dispose();
+        whole.dispose();
+      }
+    },
+  );
+
   test('repeating the same work reserves no more memory', () => {
     const step = () => engine.scope(() => void [1e6, 10, 3e5, 1e6, 77].map((n) => engine.empty([n])));
     step();
