@@ -2,6 +2,7 @@
 import type { Watch } from '../map/progress.js';
 import { type TokenText, Trace, type TraceEntry } from '../map/trace.js';
 import { LimitError, OptionError } from '../tensor/errors.js';
+import { base64 } from './base64.js';
 import { checkFigure, type Figure } from './figure.js';
 import type { PageData, PageMap, Sheet, Side } from './page/data.js';
 import { script, style } from './page-source.js';
@@ -130,11 +131,7 @@ function encode(parts: readonly ArrayLike<number>[], low: number, high: number) 
       bytes[at + 1] = bounded >> 8;
     }
   }
-  const pieces: string[] = [];
-  const PIECE = 0x3000; // a multiple of 3: pieces of base64 join
-  for (let from = 0; from < bytes.length; from += PIECE)
-    pieces.push(btoa(String.fromCharCode(...bytes.subarray(from, from + PIECE))));
-  return { weights: pieces.join(''), low, high };
+  return { weights: base64(bytes), low, high };
 }
 
 /** As many digits as are shown; NaN and ∞, which JSON has no words for, are left out. */

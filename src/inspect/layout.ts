@@ -31,7 +31,9 @@ export interface Drawing {
   readonly width: number;
   readonly height: number;
   readonly texts: readonly DrawnText[];
-  readonly cells: readonly DrawnCells[];
+  readonly panels: readonly DrawnCells[];
+  /** The colour bar. */
+  readonly bar: DrawnCells;
   /** x1, y1, x2, y2 of each. */
   readonly lines: readonly (readonly [number, number, number, number])[];
 }
@@ -87,7 +89,7 @@ export function layOut(figure: CheckedFigure): Drawing {
   const [endX, endY] = [x0 + beside * stepX - GAP, y0 + headed + (down - 1) * stepY + mapHeight];
 
   const texts: DrawnText[] = [];
-  const cells: DrawnCells[] = [];
+  const grids: DrawnCells[] = [];
   panels.forEach((panel, n) => {
     const x = x0 + (n % across) * stepX;
     const y = y0 + headed + Math.floor(n / across) * stepY;
@@ -96,7 +98,7 @@ export function layOut(figure: CheckedFigure): Drawing {
       const at = n < across ? y - top.reach - 6 : y - 6;
       texts.push({ text: cut(panel.title), x, y: at, anchor: 'start', size: SMALL });
     }
-    cells.push({
+    grids.push({
       x,
       y,
       rows,
@@ -123,7 +125,8 @@ export function layOut(figure: CheckedFigure): Drawing {
     width: Math.ceil(width),
     height: Math.ceil(height),
     texts: [...texts, ...bar.texts],
-    cells: [...cells, bar.cells],
+    panels: grids,
+    bar: bar.cells,
     lines: bar.lines,
   };
 }
@@ -173,10 +176,12 @@ function slantEnd({ texts, size, turn }: Labels, end: number, columns: number, c
 }
 
 function levels(values: ArrayLike<number>, { colors }: CheckedFigure): Int16Array {
-  return Int16Array.from({ length: values.length }, (_, n) => {
+  const made = new Int16Array(values.length);
+  for (let n = 0; n < made.length; n++) {
     const place = colors.place(values[n]);
-    return Number.isNaN(place) ? -1 : Math.round(255 * place);
-  });
+    made[n] = Number.isNaN(place) ? -1 : Math.round(255 * place);
+  }
+  return made;
 }
 
 const BAR = 12;

@@ -31,6 +31,10 @@ export const cividis = (value: number): Rgb => interpolate(cividisAnchors, value
 export const palettes = { viridis, cividis } as const;
 export type PaletteName = keyof typeof palettes;
 
+/** Colours of a figure's levels, 0 to 255. */
+export const coloursOf = (palette: PaletteName): readonly Rgb[] =>
+  Array.from({ length: 256 }, (_, level) => palettes[palette](level / 255));
+
 /** The nearest colour of the 6×6×6 cube or the 24 greys that terminals number 16 to 255. */
 export function nearest256(color: Rgb): number {
   const level = (x: number) => (x < 48 ? 0 : x < 115 ? 1 : Math.round((x - 55) / 40));

@@ -1,27 +1,32 @@
 // Figures as PNG, with no font and no native code: text is drawn with a pen, see lettering.ts.
+import { Progress, type Watch } from '../map/progress.js';
 import { OptionError } from '../tensor/errors.js';
 import { describe } from '../tensor/host.js';
 import { checkFigure, type Figure } from './figure.js';
 import { type DrawnCells, type DrawnText, layOut } from './layout.js';
 import { letter } from './lettering.js';
-import { type PaletteName, palettes } from './palette.js';
+import { coloursOf, type PaletteName, type Rgb } from './palette.js';
+import { PngFile } from './png-file.js';
 
-export interface PngOptions {
+export interface PngOptions extends Watch {
   /** Pixels of the picture for one of the layout's: 2 is for screens and slides, 4 for print. Default 2. */
   readonly scale?: number;
 }
 
 /** Most pixels of a picture. */
 const MOST_PIXELS = 2 ** 26;
+/** Pixels between two looks at the clock. */
+const PART = 2 ** 17;
 /** Width of a pen's line, in em. */
 const PEN = 0.095;
 
 /**
  * A figure as a PNG file, the same picture as drawSvg(). Its letters are Latin with accents, and Hangul; a character of
  * another script is an empty box: draw SVG for those.
- * @throws OptionError for a figure that is empty, too large or does not fit, and for a scale that is not 1 to 8.
+ * Rejects with OptionError for a figure that is empty, too large or does not fit, and for a scale that is not 1 to 8, and
+ * with the signal's reason.
  */
-export async function drawPng(figure: Figure, { scale = 2 }: PngOptions = {}): Promise<Uint8Array> {
+export async function drawPng(figure: Figure, { scale = 2, ...watch }: PngOptions = {}): Promise<Uint8Array> {
   if (!(typeof scale === 'number' && scale >= 1 && scale <= 8))
     throw new OptionError(`drawPng: scale is a number from 1 to 8, got ${describe(scale)}`);
   const checked = checkFigure('drawPng', figure);
@@ -31,10 +36,12 @@ export async function drawPng(figure: Figure, { scale = 2 }: PngOptions = {}): P
     throw new OptionError(
       `drawPng: ${width} × ${height} pixels, more than ${MOST_PIXELS}; use a smaller scale`,
     );
-  const data = new Uint8Array(3 * width * height).fill(255);
-  for (const grid of drawing.cells) fillCells(data, width, grid, scale, checked.palette);
+  const progress = new Progress(height, watch);
   const ink = new Float32Array(width * height);
-  for (const text of drawing.texts) drawText(ink, width, text, scale);
+  for (const text of drawing.texts) {
+    await progress.next();
+    drawText(ink, width, text, scale);
+  }
   for (const line of drawing.lines)
     drawLine(
       ink,
@@ -42,36 +49,69 @@ export async function drawPng(figure: Figure, { scale = 2 }: PngOptions = {}): P
       line.map((x) => x * scale),
       scale / 2,
     );
-  for (let n = 0; n < ink.length; n++) {
-    if (ink[n] === 0) continue;
-    for (let c = 3 * n; c < 3 * n + 3; c++) data[c] = Math.round(data[c] + (INK - data[c]) * ink[n]);
+  const grids = [...drawing.panels, drawing.bar].map((cells) => new Grid(cells, scale, checked.palette));
+  const file = new PngFile(width, height);
+  const line = new Uint8Array(1 + 3 * width);
+  const step = Math.max(1, Math.floor(PART / width));
+  for (let from = 0; from < height; from += step) {
+    await progress.next();
+    const to = Math.min(height, from + step);
+    for (let y = from; y < to; y++) {
+      line.fill(255, 1);
+      for (const grid of grids) grid.drawLine(y, line);
+      blend(ink.subarray(y * width, (y + 1) * width), line);
+      file.line(line);
+    }
+    progress.advance(to - from);
   }
-  const { encode } = await import('fast-png');
-  return encode({ width, height, data, channels: 3, depth: 8 });
+  return file.finish();
 }
 
 /** Grey of text. */
 const INK = 0x22;
 
-function fillCells(
-  data: Uint8Array,
-  stride: number,
-  grid: DrawnCells,
-  scale: number,
-  palette: PaletteName,
-): void {
-  const { rows, columns, levels } = grid;
-  const colors = Array.from({ length: 256 }, (_, level) => palettes[palette](level / 255));
-  const edge = (origin: number, side: number, n: number, count: number) =>
-    Math.round((origin + (side * n) / count) * scale);
-  for (let i = 0; i < rows; i++) {
-    const [top, bottom] = [i, i + 1].map((n) => edge(grid.y, grid.height, n, rows));
+function blend(ink: Float32Array, line: Uint8Array): void {
+  for (let x = 0; x < ink.length; x++) {
+    if (ink[x] === 0) continue;
+    const at = 1 + 3 * x;
+    for (let c = at; c < at + 3; c++) line[c] = Math.round(line[c] + (INK - line[c]) * ink[x]);
+  }
+}
+
+/** Cells whose edges lie on pixels, drawn from the top down. */
+class Grid {
+  private readonly colours: readonly Rgb[];
+  private readonly rows: Int32Array;
+  private readonly columns: Int32Array;
+  private row = 0;
+
+  constructor(
+    private readonly cells: DrawnCells,
+    scale: number,
+    palette: PaletteName,
+  ) {
+    const { x, y, width, height } = cells;
+    const edges = (origin: number, side: number, count: number) =>
+      Int32Array.from({ length: count + 1 }, (_, n) => Math.round((origin + (side * n) / count) * scale));
+    this.rows = edges(y, height, cells.rows);
+    this.columns = edges(x, width, cells.columns);
+    this.colours = coloursOf(palette);
+  }
+
+  /** Draws what lies on line y, which is below the line before. */
+  drawLine(y: number, line: Uint8Array): void {
+    const { columns, levels } = this.cells;
+    while (this.row < this.cells.rows && this.rows[this.row + 1] <= y) this.row++;
+    if (this.row === this.cells.rows || y < this.rows[this.row]) return;
     for (let j = 0; j < columns; j++) {
-      const level = levels[i * columns + j];
+      const level = levels[this.row * columns + j];
       if (level < 0) continue;
-      const [left, right] = [j, j + 1].map((n) => edge(grid.x, grid.width, n, columns));
-      for (let y = top; y < bottom; y++)
-        for (let x = left; x < right; x++) data.set(colors[level], 3 * (y * stride + x));
+      const [r, g, b] = this.colours[level];
+      for (let at = 1 + 3 * this.columns[j]; at < 1 + 3 * this.columns[j + 1]; at += 3) {
+        line[at] = r;
+        line[at + 1] = g;
+        line[at + 2] = b;
+      }
     }
   }
 }

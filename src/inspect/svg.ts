@@ -1,11 +1,17 @@
-// Figures as SVG: text stays text, cells are paths, so a paper's picture is sharp at any size and can be edited.
+// Figures as SVG: text stays text, cells are paths, so a paper's picture is sharp at any size and can be edited. Very many
+// cells are a picture inside it, a pixel each.
+import { base64 } from './base64.js';
 import { checkFigure, type Figure } from './figure.js';
 import { type DrawnCells, type DrawnText, layOut } from './layout.js';
-import { type PaletteName, palettes } from './palette.js';
+import { coloursOf, type PaletteName } from './palette.js';
+import { PngFile } from './png-file.js';
 import { harmless } from './width.js';
 
 const FONT =
   "Helvetica, Arial, 'Noto Sans', 'Noto Sans KR', 'Apple SD Gothic Neo', 'Malgun Gothic', sans-serif";
+
+/** Most cells of all panels that are paths: as many take about a megabyte. */
+const MOST_PATHS = 2 ** 16;
 
 /** A text that XML may hold, between tags and in quotes. */
 export const escapeXml = (text: string): string =>
@@ -18,16 +24,20 @@ export const escapeXml = (text: string): string =>
 
 /**
  * A figure as SVG, a whole file: white ground, labels, a colour bar with its numbers. Colours are those of 256 steps.
+ * Cells are paths; where a figure has over 65,536 of them, those of a matrix are one embedded PNG, a pixel each, which is
+ * drawn without smoothing. All else stays paths and text.
  * @throws OptionError for a figure that is empty, too large (over MOST_CELLS cells: pool it first) or does not fit.
  */
 export function drawSvg(figure: Figure): string {
   const checked = checkFigure('drawSvg', figure);
-  const { width, height, texts, cells, lines } = layOut(checked);
+  const { width, height, texts, panels, bar, lines } = layOut(checked);
+  const many = panels.length * checked.rows * checked.columns > MOST_PATHS;
   const name = escapeXml(checked.title || 'heat map');
   return [
     `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} ${height}" width="${width}" height="${height}" role="img" aria-label="${name}">`,
     `<rect width="${width}" height="${height}" fill="#fff"/>`,
-    ...cells.map((grid) => drawCells(grid, checked.palette)),
+    ...panels.map((grid) => (many ? embedCells : drawCells)(grid, checked.palette)),
+    drawCells(bar, checked.palette),
     ...lines.map(
       ([x1, y1, x2, y2]) => `<path d="M${round(x1)} ${round(y1)}L${round(x2)} ${round(y2)}" stroke="#222"/>`,
     ),
@@ -62,11 +72,32 @@ function drawCells({ x, y, rows, columns, width, height, levels }: DrawnCells, p
       paths.set(level, path);
     }
   }
+  const colours = coloursOf(palette);
   const hex = (level: number) =>
-    palettes[palette](level / 255)
-      .map((channel) => channel.toString(16).padStart(2, '0'))
-      .join('');
+    colours[level].map((channel) => channel.toString(16).padStart(2, '0')).join('');
   const drawn = [...paths].map(([level, path]) => `<path fill="#${hex(level)}" d="${path.join('')}"/>`);
   const place = `translate(${round(x)} ${round(y)}) scale(${width / columns} ${height / rows})`;
   return `<g transform="${place}" shape-rendering="crispEdges">\n${drawn.join('\n')}\n</g>`;
+}
+
+/** All cells as one picture; those without a number are as white as the ground. */
+function embedCells(
+  { x, y, rows, columns, width, height, levels }: DrawnCells,
+  palette: PaletteName,
+): string {
+  const colours = coloursOf(palette);
+  const file = new PngFile(columns, rows);
+  const line = new Uint8Array(1 + 3 * columns);
+  for (let i = 0; i < rows; i++) {
+    line.fill(255, 1);
+    for (let j = 0; j < columns; j++) {
+      const level = levels[i * columns + j];
+      if (level >= 0) line.set(colours[level], 1 + 3 * j);
+    }
+    file.line(line);
+  }
+  const place = `x="${round(x)}" y="${round(y)}" width="${width}" height="${height}" preserveAspectRatio="none"`;
+  // Readers that know no `pixelated` know the older name.
+  const sharp = 'style="image-rendering:optimizeSpeed;image-rendering:pixelated"';
+  return `<image ${place} ${sharp} href="data:image/png;base64,${base64(file.finish())}"/>`;
 }

@@ -122,7 +122,90 @@ describe('SVG', () => {
   });
 });
 
+describe('SVG of many cells', () => {
+  const side = 300;
+  const values = Float32Array.from({ length: side * side }, (_, n) => (n % 7 === 3 ? NaN : (n % 1000) / 999));
+  const labels = Array.from({ length: side }, (_, n) => `word ${n}`);
+  const many = {
+    title: 'many',
+    rows: labels,
+    columns: labels,
+    values,
+    rowAxis: 'down',
+    columnAxis: 'across',
+  };
+  const images = (svg: string) =>
+    [...svg.matchAll(/<image ([^>]*)href="data:image\/png;base64,([^"]*)"\/>/g)].map(([, place, data]) => ({
+      place: Object.fromEntries(
+        [...place.matchAll(/(\w+)="([^"]*)"/g)].map(([, name, text]) => [name, text]),
+      ),
+      png: decode(Buffer.from(data, 'base64')),
+    }));
+
+  test('over 65,536 cells are one PNG, a pixel each, never smoothed; labels and bar stay as they are', () => {
+    const svg = drawSvg(many);
+    const [{ place, png }, ...more] = images(svg);
+    expect(more).toEqual([]);
+    expect([png.width, png.height, png.channels]).toEqual([side, side, 3]);
+    const expected = Uint8Array.from(
+      [...values].flatMap((x) => (Number.isNaN(x) ? [255, 255, 255] : viridis(Math.round(255 * x) / 255))),
+    );
+    expect(Buffer.compare(png.data as Uint8Array, expected)).toBe(0);
+    expect(place).toMatchObject({ width: '900', height: '900', preserveAspectRatio: 'none' });
+    expect(place.style).toContain('image-rendering:pixelated');
+    const grids = gridsOf(svg);
+    expect(grids.map(({ fills }) => fills.size)).toEqual([256]);
+    expect(textsOf(svg)).toEqual(
+      expect.arrayContaining(['many', 'word 0', 'word 297', 'down', 'across', '0.2']),
+    );
+  });
+
+  test('stand where fewer cells would: a matrix of 65,536 is paths, and each panel of a larger grid a PNG', () => {
+    const few = { rows: 256, columns: 256, values: new Float32Array(2 ** 16) };
+    expect(images(drawSvg(few))).toEqual([]);
+    const panels = [0, 1, 2].map((n) => ({ values: values.subarray(n, n + 160 * 160) }));
+    const grid = { rows: 160, columns: 160, panels };
+    const [whole, part] = [drawSvg(grid), drawSvg({ ...grid, panels: panels.slice(0, 2), across: 2 })];
+    const places = images(whole).map(({ place: { x, y, width } }) => [x, y, width].map(Number));
+    expect(places).toHaveLength(3);
+    expect(places.slice(0, 2)).toEqual(
+      gridsOf(part)
+        .slice(0, 2)
+        .map(({ x, y, cellWidth }) => [x, y, 160 * cellWidth]),
+    );
+  });
+});
+
 describe('PNG', () => {
+  test('tells its progress, and ends at a signal between two parts', async () => {
+    const large = { rows: 400, columns: 400, values: new Float32Array(400 * 400) };
+    const told: number[] = [];
+    await drawPng(large, { onProgress: (fraction) => told.push(fraction) });
+    expect(told.length).toBeGreaterThan(4);
+    expect(told).toEqual(told.toSorted((a, b) => a - b));
+    expect(told.at(-1)).toBe(1);
+    const stop = new AbortController();
+    let parts = 0;
+    const onProgress = () => {
+      parts++;
+      stop.abort(new Error('enough'));
+    };
+    await expect(drawPng(large, { signal: stop.signal, onProgress })).rejects.toThrow('enough');
+    expect(parts).toBe(1);
+    await expect(drawPng(large, { signal: AbortSignal.abort() })).rejects.toMatchObject({
+      name: 'AbortError',
+    });
+  });
+
+  test('lines longer than the encoder holds at a time', async () => {
+    const values = Float32Array.from({ length: 8300 }, (_, n) => (n * 7919) % 8300);
+    const png = decode(await drawPng({ rows: 1, columns: 8300, values }, { scale: 4 }));
+    const row = png.width * 3 * 50;
+    const colour = (n: number) => [...png.data.subarray(row + 12 * (12 + n), row + 12 * (12 + n) + 3)];
+    for (const n of [0, 1, 4000, 8299])
+      expect(colour(n)).toEqual([...viridis(Math.round((255 * values[n]) / 8299) / 255)]);
+  });
+
   test('is the SVG’s picture: cells have their colours to the edge, no label runs into them', async () => {
     const png = decode(await drawPng(figure, { scale: 2 }));
     const svg = drawSvg(figure);
