@@ -36,7 +36,7 @@ export async function traceTextFile(
     const progress = new Progress('characters', text.length);
     const onProgress = (fraction: number) => progress.update(Math.round(fraction * text.length));
     try {
-      return await saveTrace(await traceText(translator, text, { signal, onProgress }));
+      return await saveTrace(await traceText(translator, text, { signal, onProgress }), { signal });
     } finally {
       progress.stop();
     }

@@ -11,6 +11,7 @@ import {
   type SafetensorsEntry,
 } from '../tensor/safetensors.js';
 import type { Stream } from './held-weights.js';
+import type { Progress } from './progress.js';
 import type { OpenBytes } from './random-access.js';
 import { parseTraceDescription, type TraceDescription } from './trace-format.js';
 import { type Numbers, wrongNumber } from './trace-numbers.js';
@@ -50,7 +51,7 @@ export async function readTraceFile(file: OpenBytes): Promise<TraceFile> {
 function filePart(file: OpenBytes, at: number, entry: SafetensorsEntry, numbers: Numbers): Parts[PartName] {
   const { dtype, shape } = entry;
   const tensor: FileTensor = { file, at, entry, numbers };
-  const read = () => readTensor(tensor);
+  const read = (progress?: Progress) => readTensor(tensor, progress);
   if (file.bytes || !isFloat(dtype)) return { dtype, shape, read };
   const stream: Stream = async (from, to, visit) => {
     for await (const piece of piecesOf(tensor, from, to)) await visit(toFloat32(piece));
@@ -101,16 +102,22 @@ async function* piecesOf(tensor: FileTensor, from: number, to: number): AsyncGen
 }
 
 /** A tensor's numbers; bfloat16 as float32. A view where all bytes are in memory and aligned. */
-async function readTensor(tensor: FileTensor): Promise<HostTensor> {
+async function readTensor(tensor: FileTensor, progress?: Progress): Promise<HostTensor> {
   const { file, at, entry } = tensor;
   const { name, shape, size } = entry;
-  if (file.bytes) return { ...decode(tensor, file.bytes, at, 0, size), shape };
+  if (file.bytes) {
+    const view = decode(tensor, file.bytes, at, 0, size);
+    progress?.advance(size);
+    return { ...view, shape };
+  }
   const dtype = widened(entry.dtype);
   const data = allocate(name, size, dtype);
   let done = 0;
   for await (const piece of piecesOf(tensor, 0, size)) {
     (data as Float32Array).set(piece.data as Float32Array, done);
     done += piece.data.length;
+    progress?.advance(piece.data.length);
+    await progress?.next();
   }
   return { dtype, shape, data } as HostTensor;
 }

@@ -7,14 +7,18 @@ import { type DType, isFloat } from '../tensor/dtype.js';
 import { DTypeError, OptionError, ShapeError } from '../tensor/errors.js';
 import { formatShape, type HostTensor, hostTensor } from '../tensor/host.js';
 import type { Stream } from './held-weights.js';
+import type { Progress } from './progress.js';
 import type { EntryDescription, PlainOptions } from './trace-format.js';
 import { MOST_SCALE, type Numbers } from './trace-numbers.js';
 
-/** A tensor that may still lie in its file. `read` rejects with FileFormatError where its numbers are not legal. */
+/**
+ * A tensor that may still lie in its file. `read` rejects with FileFormatError where its numbers are not legal, and advances
+ * by as many as there are.
+ */
 export interface TracePart {
   readonly dtype: DType;
   readonly shape: readonly number[];
-  read(): Promise<HostTensor>;
+  read(progress?: Progress): Promise<HostTensor>;
   /** Reads it in pieces that nobody keeps: of a float tensor in a file. */
   readonly stream?: Stream;
 }
@@ -123,5 +127,9 @@ const shapeOnly = ({ shape }: { shape: readonly number[] }): HostTensor => ({
 /** A tensor at hand. */
 export function heldPart(what: string, value: unknown, mask = false): TracePart {
   const tensor = mask ? hostTensor(what, value) : floatOperand(what, value);
-  return { dtype: tensor.dtype, shape: tensor.shape, read: async () => tensor };
+  const read = async (progress?: Progress) => {
+    progress?.advance(tensor.data.length);
+    return tensor;
+  };
+  return { dtype: tensor.dtype, shape: tensor.shape, read };
 }

@@ -9,7 +9,7 @@ import type { HostTensor, TensorLike } from '../tensor/host.js';
 import { serializeSafetensors } from '../tensor/safetensors.js';
 import type { AttentionMap } from './attention-map.js';
 import { type AttentionMapOptions, mapOf, streamedMap } from './map-of.js';
-import type { Watch } from './progress.js';
+import { Progress, type Watch } from './progress.js';
 import { type ByteSource, type OpenBytes, openBytes } from './random-access.js';
 import { readTraceFile } from './trace-file.js';
 import {
@@ -22,7 +22,7 @@ import {
   type TokenText,
   type TraceDescription,
 } from './trace-format.js';
-import { wrongNumber } from './trace-numbers.js';
+import { type Numbers, wrongNumber } from './trace-numbers.js';
 import {
   attentionOptions,
   checkParts,
@@ -140,8 +140,8 @@ export class TraceEntry implements EntryDescription {
   }
 
   /** @internal */
-  async read(part: PartName): Promise<HostTensor | undefined> {
-    return this.parts[part]?.read();
+  async read(part: PartName, progress?: Progress): Promise<HostTensor | undefined> {
+    return this.parts[part]?.read(progress);
   }
 
   async #make(): Promise<AttentionMap> {
@@ -327,17 +327,42 @@ export async function openTrace(
 
 /**
  * The bytes of a trace's file: all it holds, read from its own file where it has one. Rejects with OptionError for numbers
- * that openTrace would refuse.
+ * that openTrace would refuse, and with the signal's reason.
  */
-export async function saveTrace(trace: Trace): Promise<Uint8Array> {
+export async function saveTrace(trace: Trace, watch: Watch = {}): Promise<Uint8Array> {
+  const parts = trace.entries.flatMap((entry) =>
+    (Object.keys(entry.parts) as PartName[]).map((part) => ({ entry, part })),
+  );
+  const numbers = parts.reduce((sum, { entry, part }) => sum + sizeOfShape(entry.parts[part]!.shape), 0);
+  // Each is read, then checked.
+  const progress = new Progress(2 * numbers, watch);
   const tensors: [string, HostTensor][] = [];
-  for (const entry of trace.entries) {
-    for (const part of Object.keys(entry.parts) as PartName[]) {
-      const tensor = (await entry.read(part))!;
-      const wrong = wrongNumber(PARTS[part], tensor, 0, tensor.shape);
-      if (wrong) throw wrongCall(`${entry.name}.${part}: ${wrong}`);
-      tensors.push([`${entry.name}.${part}`, tensor]);
-    }
+  for (const { entry, part } of parts) {
+    await progress.next();
+    const tensor = (await entry.read(part, progress))!;
+    const name = `${entry.name}.${part}`;
+    await checkNumbers(name, PARTS[part], tensor, progress);
+    tensors.push([name, tensor]);
   }
   return serializeSafetensors(tensors, [['fovea', formatTraceDescription(trace)]]);
+}
+
+const sizeOfShape = (shape: readonly number[]): number => shape.reduce((a, n) => a * n, 1);
+
+/** Numbers checked between two looks at the clock. */
+const STEP = 2 ** 20;
+
+async function checkNumbers(
+  name: string,
+  numbers: Numbers,
+  { dtype, data, shape }: HostTensor,
+  progress: Progress,
+): Promise<void> {
+  for (let from = 0; from < data.length; from += STEP) {
+    await progress.next();
+    const piece = { dtype, data: data.subarray(from, from + STEP) };
+    const wrong = wrongNumber(numbers, piece, from, shape);
+    if (wrong) throw wrongCall(`${name}: ${wrong}`);
+    progress.advance(piece.data.length);
+  }
 }

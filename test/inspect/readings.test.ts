@@ -20,6 +20,23 @@ async function layers(count: number, H: number, L: number, options = {}) {
   return made;
 }
 
+/** Numbers told, and a check that a reading rejects with the reason of a signal that comes before it or after its first part. */
+function watched() {
+  const told: number[] = [];
+  const ended = async (read: (watch: object) => Promise<unknown>) => {
+    const stop = new AbortController();
+    let parts = 0;
+    const onProgress = () => {
+      parts++;
+      stop.abort(new Error('enough'));
+    };
+    await expect(read({ signal: stop.signal, onProgress })).rejects.toThrow('enough');
+    expect(parts).toBe(1);
+    await expect(read({ signal: AbortSignal.abort() })).rejects.toMatchObject({ name: 'AbortError' });
+  };
+  return { told, ended };
+}
+
 describe('rollout', () => {
   for (const options of [{}, { causal: true }, { sinks: { shape: [3], data: Float32Array.of(0.5, -1, 2) } }])
     test(`is a row of the product of mixed layers within 1e-6: ${Object.keys(options)}`, async () => {
@@ -57,6 +74,16 @@ describe('rollout', () => {
     expect([...shares]).toEqual([1, 0, 0, 0]);
   });
 
+  test('tells its progress, and ends at a signal', async () => {
+    const maps = await layers(3, 2, 1200);
+    const { told, ended } = watched();
+    await rollout(maps, { query: 9, onProgress: (fraction) => told.push(fraction) });
+    expect(told.length).toBeGreaterThan(3);
+    expect(told).toEqual(told.toSorted((a, b) => a - b));
+    expect(told.at(-1)).toBe(1);
+    await ended((watch) => rollout(maps, { query: 9, ...watch }));
+  });
+
   test('refuses no layers, other lengths, places outside', async () => {
     const maps = await layers(1, 2, 5);
     await expect(rollout([], { query: 0 })).rejects.toThrow('at least one layer');
@@ -90,6 +117,18 @@ describe('value-weighted norms', () => {
           expect(Math.abs(data[(i - 2) * Lk + j] - Math.hypot(...vector))).toBeLessThan(1e-5);
         }
     }
+  });
+
+  test('tells its progress, and ends at a signal', async () => {
+    const v = tensor(2, 700, 16);
+    const projection = tensor(32, 32);
+    const { map } = await attention(tensor(2, 900, 8), tensor(2, 700, 8), v);
+    const { told, ended } = watched();
+    await valueWeightedNorms(map, { v, projection, onProgress: (fraction) => told.push(fraction) });
+    expect(told.length).toBeGreaterThan(3);
+    expect(told).toEqual(told.toSorted((a, b) => a - b));
+    expect(told.at(-1)).toBe(1);
+    await ended((watch) => valueWeightedNorms(map, { v, projection, ...watch }));
   });
 
   test('refuses values and projections that do not fit', async () => {

@@ -770,6 +770,33 @@ describe('a logSumExp', () => {
   });
 });
 
+test('saving tells its progress and ends at a signal, of arrays and of a file', async () => {
+  const [q, k] = [floats([1, 30_000, 64]), floats([1, 30_000, 64])];
+  const held = createTrace({ entries: [{ name: 'a', q, k, logSumExp: floats([1, 30_000]) }] });
+  const bytes = await saveTrace(held);
+  const file = await openTrace(new Blob([bytes as BlobPart]));
+  for (const trace of [held, file]) {
+    const told: number[] = [];
+    const saved = await saveTrace(trace, { onProgress: (fraction) => told.push(fraction) });
+    expect(Buffer.compare(saved, bytes)).toBe(0);
+    expect(told.length).toBeGreaterThan(6);
+    expect(told).toEqual(told.toSorted((a, b) => a - b));
+    expect(told.at(-1)).toBe(1);
+    const stop = new AbortController();
+    let parts = 0;
+    const onProgress = () => {
+      parts++;
+      stop.abort(new Error('enough'));
+    };
+    await expect(saveTrace(trace, { signal: stop.signal, onProgress })).rejects.toThrow('enough');
+    expect(parts).toBe(1);
+    await expect(saveTrace(trace, { signal: AbortSignal.abort() })).rejects.toMatchObject({
+      name: 'AbortError',
+    });
+    trace.dispose();
+  }
+});
+
 test('what openTrace would refuse is not saved', async () => {
   const q = floats([1, 3, 4]);
   q.data[5] = Number.NaN;
