@@ -1,8 +1,8 @@
 // Weights from the float64 reference, row by row: for calls that no kernel serves.
 import type { AttentionProblem } from '../attention/problem.js';
-import { weightsReference } from '../attention/reference.js';
-import type { Known } from './known.js';
-import type { Progress } from './progress.js';
+import { computeRow, makeRow, readNumbers, weightsReference } from '../attention/reference.js';
+import { compare, type Known, learn, missingOf, type Row, rowsToCompare } from './known.js';
+import { Progress } from './progress.js';
 import { retained, weighing } from './retained.js';
 import {
   countOf,
@@ -25,7 +25,14 @@ export class ReferenceWeights implements WeightSource {
     this.problem = weighing(problem);
   }
 
-  async tile(batch: number, head: number, queries: Range, keys: Range): Promise<Float32Array> {
+  async tile(
+    batch: number,
+    head: number,
+    queries: Range,
+    keys: Range,
+    progress = new Progress(1),
+  ): Promise<Float32Array> {
+    await this.check(batch, head, progress);
     return new Float32Array(weightsReference(this.problem, batch, head, queries, keys));
   }
 
@@ -68,8 +75,12 @@ export class ReferenceWeights implements WeightSource {
     return out;
   }
 
-  async statisticsOf(): Promise<Statistics> {
-    return { known: this.known, problem: this.problem };
+  async statisticsOf(batch: number, head: number, queries: Range, progress: Progress): Promise<Statistics> {
+    const { known, problem } = this;
+    await this.check(batch, head, progress);
+    const missing = missingOf(known, problem, [batch, head], queries, 0, countOf(queries));
+    await this.measure(batch, head, missing, progress, (...row) => learn(known, problem, ...row));
+    return { known, problem };
   }
 
   retain(): void {
@@ -86,6 +97,36 @@ export class ReferenceWeights implements WeightSource {
     return [0, this.problem.packed ? this.problem.keyCounts[batch] : this.problem.Lk];
   }
 
+  /** Compares given statistics of a head, once; throws where they are another's. */
+  private async check(batch: number, head: number, progress: Progress): Promise<void> {
+    const { known, problem: p } = this;
+    const pair = batch * p.H + head;
+    if (known.doubt?.compared.has(pair) !== false) return;
+    const rows = rowsToCompare(p.queryCounts[batch], p.keyCounts[batch] * p.D);
+    await this.measure(batch, head, rows, progress, (...row) => compare(known, p, ...row));
+    known.doubt.compared.add(pair);
+  }
+
+  /** Statistics of some rows over their keys alone, the maximum a float32 number. */
+  private async measure(
+    batch: number,
+    head: number,
+    rows: Rows,
+    progress: Progress,
+    visit: (row: Row, max: number, sum: number) => void,
+  ): Promise<void> {
+    const keysAlone = { ...this.problem, sinks: undefined };
+    const numbers = readNumbers(keysAlone);
+    const row = makeRow(keysAlone.Lk);
+    for (let t = 0; t < countOf(rows); t++) {
+      await progress.next();
+      const i = queryAt(rows, t);
+      computeRow(keysAlone, numbers, batch, head, i, row);
+      const max = Math.fround(row.max);
+      visit([batch, head, i], max, row.empty ? 0 : row.sum * Math.exp(row.max - max));
+    }
+  }
+
   /** Visits row t of the rows with its weights over the keys. */
   private async each(
     batch: number,
@@ -95,6 +136,7 @@ export class ReferenceWeights implements WeightSource {
     progress: Progress,
     visit: (t: number, weights: Float64Array) => void,
   ): Promise<void> {
+    await this.check(batch, head, progress);
     for (let t = 0; t < countOf(rows); t++) {
       await progress.next();
       const i = queryAt(rows, t);

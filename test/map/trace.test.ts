@@ -755,6 +755,42 @@ describe('a logSumExp', () => {
     }
   });
 
+  describe('where the reference computes', () => {
+    // No kernel serves a diagonal so far away together with a window: every key is allowed.
+    const far = { causal: { offset: 2 ** 30 }, window: [2 ** 31 - 1, -1], allowReference: true } as const;
+    const sinks = floats([H]);
+
+    test.each(questions)(
+      'wrong in one row: %s of that head is refused, others are answered',
+      async (_, ask) => {
+        const { logSumExp } = await attention(q, k, k, { sinks, engine });
+        const rows = new Float64Array(logSumExp.data);
+        rows[L + 17] += 0.1;
+        const given = { shape: [H, L], data: rows };
+        const map = await attentionMap(q, k, { ...far, sinks, logSumExp: given });
+        for (let n = 0; n < 2; n++)
+          await expect(ask(map)).rejects.toMatchObject({
+            code: 'FOVEA_OPTION',
+            message: expect.stringMatching(
+              /^attentionMap: logSumExp does not belong .* of head 1, query 17, and /,
+            ),
+          });
+        expect((await map.row({ head: 0, query: 3 })).every((w) => w > 0)).toBe(true);
+      },
+    );
+
+    test('of too few digits is computed again, within 1e-6 of its own size', async () => {
+      const { logSumExp } = await attention(q, k, k, { sinks, engine });
+      const halves = { dtype: 'float16', shape: [H, L], data: new Uint16Array(H * L).fill(0x4900) };
+      const map = await attentionMap(q, k, { ...far, sinks, logSumExp: halves });
+      for (const query of [0, 21, L - 1]) {
+        const right = logSumExp.data[L + query];
+        const own = await map.logSumExp({ head: 1, query });
+        expect(Math.abs(own - right)).toBeLessThan(1e-6 * Math.max(1, Math.abs(right)));
+      }
+    });
+  });
+
   test('given to attentionMap or createTrace: OptionError', async () => {
     const logSumExp = { shape: [H, L], data: new Float32Array(H * L) };
     const map = await attentionMap(q, k, { logSumExp, engine });
