@@ -3,6 +3,7 @@
 import { bytesPerElement, type DType, makeArray, type TypedArrayOf, viewArray } from './dtype.js';
 import { FileFormatError } from './errors.js';
 import { describe, formatShape, type HostTensor, hostTensor, sizeOf, type TensorLike } from './host.js';
+import { repeatedName } from './repeated-name.js';
 
 const NAMES: Readonly<Record<string, DType>> = {
   F64: 'float64',
@@ -94,13 +95,17 @@ export function readHeaderLength(first: Uint8Array, size: number): number {
 }
 
 function parseHeader(json: Uint8Array): object {
-  let header: unknown;
+  let [header, text]: [unknown, string] = [undefined, ''];
   try {
-    header = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(json));
+    text = new TextDecoder('utf-8', { fatal: true }).decode(json);
+    header = JSON.parse(text);
   } catch (error) {
     fail(`header is not valid JSON: ${(error as Error).message}`, error);
   }
   if (!isRecord(header)) fail(`expected the header to be a JSON object, got ${describe(header)}`);
+  // The format forbids it, and readers would differ in which of the two they read.
+  const repeated = repeatedName(text);
+  if (repeated !== undefined) fail(`the header gives the name ${quote(repeated)} twice`);
   return header;
 }
 
@@ -179,7 +184,7 @@ export function bytesOf(data: TypedArrayOf): Uint8Array {
 /**
  * Writes tensors as a safetensors file: wide dtypes first, then by name, so that every tensor is aligned and the
  * same tensors give the same bytes. Throws DTypeError or ShapeError for what is no tensor, FileFormatError for the
- * reserved name.
+ * reserved name and for a name given twice.
  */
 export function serializeSafetensors(
   tensors: Iterable<readonly [string, TensorLike | HostTensor]>,
@@ -198,10 +203,12 @@ export function serializeSafetensors(
   // A Map entry per line of JSON, not an object: names such as "__proto__" must survive.
   const fields: string[] = [];
   if (metadata !== undefined) {
-    const pairs = Array.from(
-      metadata,
-      ([key, text]) => `${JSON.stringify(key)}:${JSON.stringify(String(text))}`,
-    );
+    const keys = new Set<string>();
+    const pairs = Array.from(metadata, ([key, text]) => {
+      if (keys.has(key)) fail(`metadata ${quote(key)} is given twice`);
+      keys.add(key);
+      return `${JSON.stringify(key)}:${JSON.stringify(String(text))}`;
+    });
     fields.push(`"__metadata__":{${pairs.join(',')}}`);
   }
   let offset = 0;

@@ -21,6 +21,8 @@ const tensor = (shape: unknown, offsets: unknown, dtype: unknown = 'U8') => ({
   x: { dtype, shape, data_offsets: offsets },
 });
 
+const entry = (dtype: string) => JSON.stringify(tensor([1], [0, 1], dtype).x);
+
 describe('safetensors', () => {
   test('every dtype survives writing and reading; names may be anything', () => {
     const tensors = new Map(
@@ -111,9 +113,34 @@ describe('safetensors', () => {
       file({ a: tensor([2], [0, 2]).x, b: tensor([2], [1, 3]).x }, [1, 2, 3]),
       'tensor "b": expected its bytes to start at 2, got 1',
     ],
+    [
+      'a tensor given twice, both times the same',
+      file(`{"x":${entry('U8')},"x":${entry('U8')}}`, [1]),
+      'the header gives the name "x" twice',
+    ],
+    [
+      'a tensor given twice, spelled in two ways',
+      file(`{"a\\"":${entry('U8')}, "a\\u0022" : ${entry('I8')}}`, [1]),
+      'the header gives the name "a\\"" twice',
+    ],
+    [
+      'a field given twice',
+      file('{"x":{"dtype":"U8","dtype":"I8","shape":[0],"data_offsets":[0,0]}}'),
+      '"dtype" twice',
+    ],
+    ['metadata given twice', file('{"__metadata__":{"\\\\":"a","b":"\\"","\\\\":"\\"b"}}'), '"\\\\" twice'],
   ])('refuses %s', (_, bytes, message) => {
     expect(() => parseSafetensors(bytes)).toThrow(FileFormatError);
     expect(() => parseSafetensors(bytes)).toThrow(message);
+  });
+
+  test('names alike in different objects, and texts that look like names, are no repetition', () => {
+    const metadata = { x: '"x":{"x":1},"x":2', shape: '}{', __metadata__: '\\' };
+    const bytes = file(
+      { __metadata__: metadata, ...tensor([1], [0, 1]), dtype: tensor([1], [1, 2]).x },
+      [1, 2],
+    );
+    expect(Object.fromEntries(parseSafetensors(bytes).metadata)).toEqual(metadata);
   });
 
   test('refuses to write the reserved name, a name given twice, and what is no tensor', () => {
@@ -125,6 +152,15 @@ describe('safetensors', () => {
         ['a', x],
       ]),
     ).toThrow('given twice');
+    expect(() =>
+      serializeSafetensors(
+        [],
+        [
+          ['k', 'v'],
+          ['k', 'v'],
+        ],
+      ),
+    ).toThrow('metadata "k" is given twice');
     expect(() => serializeSafetensors([['a', { data: new Float32Array(1), shape: [2] }]])).toThrow('needs 2');
   });
 
