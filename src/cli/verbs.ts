@@ -104,6 +104,7 @@ export function viewVerb(): Command {
   return new Command('view')
     .description('Look into attention in the browser: a trace, or sentences translated as you type.')
     .argument('[trace.safetensors]', 'what to look into; without it, sentences typed into the page')
+    .argument('[second.safetensors]', 'what to compare it with')
     .option(
       '-m, --model <name>',
       "a shipped model's name, or a model's folder, for the page to translate with",
@@ -114,9 +115,12 @@ export function viewVerb(): Command {
     .option('-o, --open', 'open the page in the default browser')
     .addOption(jsonOption())
     .addHelpText('after', VIEW_EXAMPLES)
-    .action(async (trace: string | undefined, options: ViewVerbOptions) => {
+    .action(async (trace: string | undefined, second: string | undefined, options: ViewVerbOptions) => {
       const { runView } = await import('./view.js');
-      await runView(trace, options);
+      await runView(
+        [trace, second].filter((path) => path !== undefined),
+        options,
+      );
     });
 }
 
@@ -127,4 +131,5 @@ Examples:
   $ fovea view --open
   $ fovea translate "It is raining." --trace rain.safetensors && fovea view rain.safetensors --open
   $ fovea view trace.safetensors --port 8080
+  $ fovea view one.safetensors other.safetensors --open
   $ fovea view --text book.txt --open`;

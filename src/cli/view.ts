@@ -1,4 +1,4 @@
-// fovea view: the page on this machine, with a trace or a text in it, until Ctrl-C.
+// fovea view: the page on this machine, with a trace, two or a text in it, until Ctrl-C.
 import { spawn } from 'node:child_process';
 import { stat } from 'node:fs/promises';
 import { basename, join } from 'node:path';
@@ -8,7 +8,7 @@ import { CONFIG_FILE, TOKENIZER_FILE, WEIGHTS_FILE } from '../models/files.js';
 import { FileFormatError } from '../tensor/errors.js';
 import { findModel } from './input.js';
 import { interruptible, print, tell, UsageError } from './output.js';
-import { folderFiles, type PageServer, type Served, servePage } from './server.js';
+import { folderFiles, type Served, servePage } from './server.js';
 import { traceTextFile } from './text-trace.js';
 
 /** As the command line gives them. */
@@ -23,35 +23,47 @@ export interface ViewVerbOptions {
 const PAGE = fileURLToPath(new URL('../viewer/', import.meta.url));
 
 /** Runs the verb; resolves when it is interrupted. */
-export async function runView(trace: string | undefined, options: ViewVerbOptions): Promise<void> {
-  if (trace !== undefined && options.text !== undefined)
+export async function runView(traces: readonly string[], options: ViewVerbOptions): Promise<void> {
+  if (traces.length > 0 && options.text !== undefined)
     throw new UsageError('view: expected a trace or --text, got both');
   const files = await pageFiles(options.model);
   // Before a text is read, which may take minutes: a port that is in use is told at once.
   const server = await servePage(files, options.port ?? 0);
   try {
-    const [config, shown] = await interruptible(() => whatToShow(trace, options));
-    for (const [address, served] of shown) files.set(address, served);
-    files.set('/page.json', Buffer.from(JSON.stringify({ model: './model/', ...config })));
+    const [trace, second] = await interruptible(() => whatToShow(traces, options));
+    for (const shown of [trace, second]) if (shown) files.set(shown.path, shown.served);
+    files.set('/page.json', Buffer.from(JSON.stringify({ model: './model/', trace: trace?.address })));
     const interrupted = interruption();
-    await announce(server, options);
+    // What the page compares stands in its address.
+    const hash = second ? `#${new URLSearchParams({ view: 'compare', trace2: second.address })}` : '';
+    await announce(server.url + hash, options);
     await interrupted;
   } finally {
     await server.close();
   }
 }
 
-/** What page.json says of the trace, and its file, checked or made here, so that what is wrong is not said first by the page. */
-async function whatToShow(
-  trace: string | undefined,
-  { text, model }: ViewVerbOptions,
-): Promise<[config: { trace?: string }, files: [address: string, served: Served][]]> {
-  if (text === undefined && trace === undefined) return [{}, []];
-  const name = text === undefined ? basename(trace!) : `${basename(text)}.safetensors`;
-  if (trace !== undefined) await checkTrace(trace);
-  const served = text === undefined ? trace! : await traceTextFile(text, { model });
-  return [{ trace: `./trace/${encodeURIComponent(name)}` }, [[`/trace/${name}`, served]]];
+/** A trace as the server and the page know it. */
+interface Shown {
+  readonly path: string;
+  readonly served: Served;
+  readonly address: string;
 }
+
+/** The traces, checked or made here, so that what is wrong is not said first by the page. */
+async function whatToShow(traces: readonly string[], { text, model }: ViewVerbOptions): Promise<Shown[]> {
+  if (text !== undefined)
+    return [shownIn('trace', `${basename(text)}.safetensors`, await traceTextFile(text, { model }))];
+  for (const path of traces) await checkTrace(path);
+  return traces.map((path, n) => shownIn(n === 0 ? 'trace' : 'second', basename(path), path));
+}
+
+/** In folders of their own: two traces may have one name. */
+const shownIn = (folder: string, name: string, served: Served): Shown => ({
+  path: `/${folder}/${name}`,
+  served,
+  address: `./${folder}/${encodeURIComponent(name)}`,
+});
 
 /** The page, and the model's own files beside it: its folder may hold what is nobody's business. */
 async function pageFiles(model: string): Promise<Map<string, Served>> {
@@ -80,7 +92,7 @@ async function checkTrace(path: string): Promise<void> {
   if (length === 0) throw new FileFormatError(`${path}: the trace holds no attention`);
 }
 
-async function announce({ url }: PageServer, { json, open }: ViewVerbOptions): Promise<void> {
+async function announce(url: string, { json, open }: ViewVerbOptions): Promise<void> {
   await print(json ? JSON.stringify({ url }) : url);
   if (process.stderr.isTTY) tell('Ctrl-C ends it.');
   if (open) openBrowser(url);

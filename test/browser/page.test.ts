@@ -399,6 +399,46 @@ describe.skipIf(!chromiumPath)('the page', () => {
     await page.getByRole('region', { name: 'Right' }).waitFor();
     await drop([...(await readFile(join(folder, 'korean.safetensors')))], 'second.safetensors');
     await page.getByRole('region', { name: 'second.safetensors' }).waitFor();
+    // A file from disk has no address: after a reload it is asked for, and Back needs none.
+    await page.reload();
+    const right = page.getByRole('region', { name: 'second.safetensors' });
+    await right.getByText('second.safetensors was opened from disk. Open it again').waitFor();
+    expect(await page.locator('fovea-map').count()).toBe(1);
+    await drop([...(await readFile(join(folder, 'korean.safetensors')))], 'second.safetensors');
+    await right.locator('fovea-map').waitFor();
+    await page.goBack();
+    await page.getByRole('region', { name: 'Right' }).waitFor();
+    expect(await page.getByRole('alert').count()).toBe(0);
+  });
+
+  test('Compare finds a second trace of the host again by its address, says where it cannot, and lets go of it', async () => {
+    await visit('#trace=./korean.safetensors&trace2=./wide.safetensors&view=compare');
+    const right = (name: string) => page.getByRole('region', { name });
+    await right('wide.safetensors').locator('fovea-map').waitFor();
+    await page.reload();
+    await right('wide.safetensors').locator('fovea-map').waitFor();
+    await expect.poll(() => Promise.all([span(0), span(1)])).toEqual([4, 200]);
+    await page.getByRole('button', { name: 'Close the second trace' }).click();
+    await right('Right').locator('fovea-map').waitFor();
+    expect(page.url()).not.toContain('trace2');
+    await page.goBack();
+    await right('wide.safetensors').locator('fovea-map').waitFor();
+    await visit('#trace=./korean.safetensors&trace2=./nothing.safetensors&view=compare');
+    await right('nothing.safetensors').getByText('HTTP status 404').waitFor();
+    await drop([1, 2, 3], 'second.safetensors');
+    await page.getByText('cannot be shown: second.safetensors').waitFor();
+    await right('nothing.safetensors').getByText('HTTP status 404').waitFor();
+    // Without a view, two traces are compared.
+    await visit('#trace=./korean.safetensors&trace2=./wide.safetensors');
+    await right('wide.safetensors').locator('fovea-map').waitFor();
+  });
+
+  test('a file from disk that a reload asked for is shown as it was', async () => {
+    await visit('#trace=file:mine.safetensors&view=words&at=layers.0.attention&head=1&word=q2');
+    await page.getByText('mine.safetensors was opened from disk').waitFor();
+    await drop([...(await readFile(join(folder, 'korean.safetensors')))], 'mine.safetensors');
+    await page.locator('fovea-words button').first().waitFor();
+    expect(await readout()).toMatch(/집을\s+attends to\s+집을 100 %/);
   });
 
   test('Compare shows sides of other lengths, and heads that one side does not have', async () => {

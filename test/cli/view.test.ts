@@ -68,6 +68,26 @@ describe('fovea view', () => {
     expect(await outcome).toMatchObject({ code: 0, err: '' });
   });
 
+  test('of two traces, of one name too, the printed address names the second', async () => {
+    mkdirSync(join(folder, 'other'));
+    const q = { dtype: 'float32', shape: [1, 2, 2], data: Float32Array.of(1, 2, 3, 4) } as const;
+    const bytes = await saveTrace(createTrace({ entries: [{ name: 'another', q, k: q }] }));
+    writeFileSync(join(folder, 'other', 'a trace.safetensors'), bytes);
+    const child = view('a trace.safetensors', join('other', 'a trace.safetensors'));
+    const url = new URL(await firstLine(child));
+    const { view: shown, trace2 } = Object.fromEntries(new URLSearchParams(url.hash.slice(1)));
+    expect(shown).toBe('compare');
+    const names = async (address: string) => {
+      const { entries } = await openTrace(await (await fetch(new URL(address, url))).blob());
+      return entries.map(({ name }) => name);
+    };
+    expect(await names((await (await fetch(new URL('page.json', url))).json()).trace)).toEqual(['layer.0']);
+    expect(await names(trace2)).toEqual(['another']);
+    const outcome = ended(child);
+    child.kill('SIGINT');
+    expect((await outcome).code).toBe(0);
+  });
+
   test('without a trace page.json names none', async () => {
     const child = view();
     const url = await firstLine(child);
@@ -86,7 +106,9 @@ describe('fovea view', () => {
     [['--model', 'xx-yy'], 2, /unknown model xx-yy/],
     [['--port', '70000'], 2, /whole number from 1 to 65535/],
     [['--port', 'http'], 2, /whole number from 1 to 65535/],
-    [['a', 'b'], 2, /too many arguments/],
+    [['a trace.safetensors', 'nothing.safetensors'], 1, /nothing\.safetensors: no such file/],
+    [['a trace.safetensors', '--text', 'text.safetensors'], 2, /expected a trace or --text, got both/],
+    [['a', 'b', 'c'], 2, /too many arguments/],
   ])('fovea view %j fails with exit %i and one line', async (args, code, message) => {
     const outcome = await ended(view(...args));
     expect(outcome).toMatchObject({ code, out: '' });

@@ -145,6 +145,37 @@ describe('a session', () => {
     expect(session.current).toBeUndefined();
   });
 
+  test('a second trace comes, fails and goes by itself', async () => {
+    const { session } = make();
+    const own = await session.openFile(file('own.safetensors'), 'current');
+    const shown = session.showAddress('./second.safetensors', 'second');
+    expect(session.busy).toBe(false);
+    await give('second.safetensors');
+    expect(await shown).toBe(true);
+    expect([session.current, session.second?.name]).toEqual([own, 'second.safetensors']);
+    const failing = session.showAddress('./nothing.safetensors', 'second');
+    await give('nothing.safetensors', new Response('', { status: 404 }));
+    await expect(failing).rejects.toThrow('HTTP status 404');
+    expect([session.current, session.second]).toEqual([own, undefined]);
+    const other = await session.openFile(file('own.safetensors'), 'second');
+    session.close('second');
+    expect(await session.showFile(own!.key)).toBe(true);
+    expect([session.current, session.second]).toEqual([own, undefined]);
+    expect(await session.showFile(other!.key, 'second')).toBe(true);
+    expect(session.second?.name).toBe('own.safetensors');
+    expect(await session.showFile('file:never.safetensors', 'second')).toBeUndefined();
+    expect([session.current, session.second]).toEqual([own, undefined]);
+  });
+
+  test('a second trace given up while it comes is not shown', async () => {
+    const { session } = make();
+    const shown = session.showAddress('./second.safetensors', 'second');
+    session.close('second');
+    await give('second.safetensors');
+    expect(await shown).toBe(false);
+    expect(session.second).toBeUndefined();
+  });
+
   test('another file of the same name takes the place of the first', async () => {
     const { session } = make();
     const one = await session.openFile(file('a.safetensors'), 'current');

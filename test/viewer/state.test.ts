@@ -7,7 +7,7 @@ import { formatState, parseState, sentenceOf } from '../../viewer/app/state.js';
 import { entryTitle, groupTitle, STRINGS, sideTitle } from '../../viewer/app/strings.js';
 
 const NAMES = [
-  ...['view', 'trace', 'text', 'at', 'head', 'at2', 'head2', 'look', 'units', 'measure', 'word'],
+  ...['view', 'trace', 'trace2', 'text', 'at', 'head', 'at2', 'head2', 'look', 'units', 'measure', 'word'],
   ...['sort', 'box', 'reduce', 'scale', 'range', 'lang', 'theme', 'nobody'],
 ];
 const number = fc.oneof(fc.double(), fc.integer(), fc.constantFrom('', ' ', '-0', '1e999', 'NaN', '0x10'));
@@ -16,7 +16,17 @@ const value = fc.oneof(
   fc.string({ unit: 'binary' }),
   fc.array(number, { maxLength: 6 }).map((list) => list.join(',')),
   fc.constantFrom('map', 'words', 'live', 'q3', 'k99999999', 'arcs', 'log', 'ko', 'dark', 'max', '__proto__'),
-  fc.constantFrom('file:', 'file:x', './a.safetensors', '%', '%E0%A4%A', '../..', 'javascript:0', 'http://'),
+  fc.constantFrom(
+    'live',
+    'file:',
+    'file:x',
+    './a.safetensors',
+    '%',
+    '%E0%A4%A',
+    '../..',
+    'javascript:0',
+    'http://',
+  ),
 );
 const address = fc.oneof(
   fc.array(fc.tuple(fc.constantFrom(...NAMES), value), { maxLength: 12 }).map((list) => {
@@ -31,7 +41,8 @@ describe('an address', () => {
   test('is read without an error, whatever stands in it, and what is read is legal', () => {
     fc.assert(
       fc.property(address, (hash) => {
-        const { box, range, word, place, other, ...rest } = parseState(hash);
+        const { box, range, word, place, other, second, ...rest } = parseState(hash);
+        expect(['', 'live']).not.toContain(second);
         if (box) expect(isSpan(box.queries) && isSpan(box.keys)).toBe(true);
         if (range) expect(isSpan(range)).toBe(true);
         if (word) expect(Number.isSafeInteger(word.index)).toBe(true);
@@ -62,6 +73,12 @@ describe('an address', () => {
     expect(parseState('#range=1,1').range).toBeUndefined();
     expect(parseState('#box=1,1,2,3').box).toBeUndefined();
     expect(parseState('#box=1,2,3').box).toBeUndefined();
+  });
+
+  test('names both traces of Compare', () => {
+    const hash = '#view=compare&trace=.%2Fa.safetensors&trace2=file%3Ab.safetensors';
+    expect(parseState(hash)).toMatchObject({ trace: './a.safetensors', second: 'file:b.safetensors' });
+    expect(`#${formatState(parseState(hash))}`).toBe(hash);
   });
 
   test('without a sentence is that of an example; one taken away stays away', () => {

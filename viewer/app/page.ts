@@ -4,7 +4,7 @@ import { html, LitElement, nothing } from 'lit';
 import type { StateChange } from './events.js';
 import { failure } from './failure.js';
 import { pageStyle } from './page-style.js';
-import { Session } from './session.js';
+import { nameOf, type PlaceOfTrace, Session } from './session.js';
 import {
   FILE,
   formatState,
@@ -26,6 +26,9 @@ import './views/words.js';
 /** Cells from which a trace is first shown as a map. */
 const MANY_CELLS = 2 ** 18;
 
+/** Changes of these open something. */
+const OPENING = ['text', 'trace', 'second', 'view'] as const;
+
 /** A map that moves changes these at every frame; browsers limit how often an address may change. Pause in ms. */
 const MOVING: ReadonlySet<string> = new Set(['box', 'reduce', 'scale', 'range']);
 const WRITE_PAUSE = 150;
@@ -35,11 +38,14 @@ export class FoveaPage extends LitElement {
   static override properties = {
     state: { state: true },
     told: { state: true },
+    secondFailed: { state: true },
     dragging: { state: true },
   };
   declare private state: PageState;
   /** What went wrong, and the words before it; a string says all by itself. */
   declare private told: { readonly error: unknown; readonly before?: string } | undefined;
+  /** Why the second trace that the state names is not there. */
+  declare private secondFailed: unknown;
   declare private dragging: boolean;
   private readonly session = new Session(() => this.sessionChanged());
   /** So that views see that the session, the same object, has changed. */
@@ -164,7 +170,8 @@ export class FoveaPage extends LitElement {
         return html`${title}<view-compare
             .trace=${trace}
             .second=${second?.trace}
-            .secondName=${second?.name ?? ''}
+            .secondName=${nameOf(this.state.second ?? '')}
+            .failed=${this.secondFailed}
             .state=${state}
             .strings=${strings}
           ></view-compare>`;
@@ -199,7 +206,7 @@ export class FoveaPage extends LitElement {
     if (!push && Object.keys(patch).every((name) => MOVING.has(name)))
       this.writing = setTimeout(() => this.write(false), WRITE_PAUSE);
     else this.write(push);
-    if ('text' in patch || 'trace' in patch || 'view' in patch) void this.open();
+    if (OPENING.some((name) => name in patch)) void this.open();
   }
 
   private write(push: boolean): void {
@@ -223,6 +230,7 @@ export class FoveaPage extends LitElement {
   /** Opens what the state names: a trace of the host, or the translation of its sentence. */
   private async open(): Promise<void> {
     const { session } = this;
+    if (this.view === 'compare') void this.openSecond();
     const first = await session.firstTrace();
     const wanted = this.state.trace ?? first;
     if (wanted !== this.wanted) this.say(undefined);
@@ -240,19 +248,34 @@ export class FoveaPage extends LitElement {
     if (wanted === LIVE || this.view === 'live') void session.live.translate(sentenceOf(this.state));
   }
 
+  private async openSecond(): Promise<void> {
+    const { session, strings } = this;
+    const { second } = this.state;
+    this.secondFailed = undefined;
+    try {
+      if (second === undefined) session.close('second');
+      else if (!second.startsWith(FILE)) await session.showAddress(second, 'second');
+      else if ((await session.showFile(second, 'second')) === undefined)
+        this.secondFailed = strings.gone(nameOf(second));
+    } catch (error) {
+      this.secondFailed = error;
+    }
+  }
+
   private sessionChanged(): void {
     this.version++;
     this.requestUpdate();
   }
 
-  /** A large attention is a map, several heads are an overview. */
+  /** Two traces are compared, a large attention is a map, several heads are an overview. */
   private firstView(): void {
     const entries = this.session.current?.trace.entries ?? [];
     const many = entries.some(({ shape: [, Lq, Lk] }) => Lq * Lk > MANY_CELLS);
-    this.change({ patch: { view: many ? 'map' : 'overview' }, push: false });
+    const view = this.state.second === undefined ? (many ? 'map' : 'overview') : 'compare';
+    this.change({ patch: { view }, push: false });
   }
 
-  private choose(place: 'current' | 'second'): void {
+  private choose(place: PlaceOfTrace): void {
     const input = this.renderRoot.querySelector<HTMLInputElement>('input[type=file]')!;
     input.dataset.place = place;
     input.value = '';
@@ -264,18 +287,23 @@ export class FoveaPage extends LitElement {
     if (files?.[0]) void this.openFile(files[0], dataset.place === 'second' ? 'second' : 'current');
   }
 
-  private async openFile(file: File, place: 'current' | 'second'): Promise<void> {
+  private async openFile(file: File, place: PlaceOfTrace): Promise<void> {
+    const missing = !this.session.current;
     try {
       const opened = await this.session.openFile(file, place);
       if (!opened) return;
       this.say(undefined);
-      if (place === 'second') return;
       const { key } = opened;
+      if (place === 'second') return this.change({ patch: { second: key }, push: true });
       this.wanted = key;
+      // The file that was asked for again is shown as it was.
+      if (missing && key === this.state.trace) return this.requestUpdate();
       this.state = { ...this.state, trace: key, place: {}, other: {}, word: undefined, box: undefined };
       this.firstView();
     } catch (error) {
       this.say(error, `${this.strings.badTrace} ${file.name} ·`);
+      // What was on its way gave place to the file.
+      if (place === 'second') void this.openSecond();
     }
   }
 

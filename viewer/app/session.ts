@@ -13,26 +13,31 @@ interface Config {
 
 export interface OpenedTrace {
   readonly trace: Trace;
-  /** Its `trace` in the state. */
+  /** Its `trace` or `second` in the state. */
   readonly key: string;
   /** For people. */
   readonly name: string;
 }
 
-type PlaceOfTrace = 'current' | 'second';
+export type PlaceOfTrace = 'current' | 'second';
+
+interface Opening {
+  readonly key: string;
+  readonly done: Promise<boolean>;
+}
 
 export class Session {
   current: OpenedTrace | undefined;
   second: OpenedTrace | undefined;
   readonly live: Live;
   private readonly config: Promise<Config>;
-  /** Opened from disk before, by key: Back opens them again. */
-  private readonly files = new Map<string, File>();
+  /** Opened from disk before, by key: Back opens them again. Two files may have one name. */
+  private readonly files = { current: new Map<string, File>(), second: new Map<string, File>() };
   private readonly newest = { current: new Latest(), second: new Latest() };
   /** Whether the current trace is that of each translation. */
   private follows = false;
-  /** What is being opened as the current trace. */
-  private opening: { readonly key: string; readonly done: Promise<boolean> } | undefined;
+  /** What is being opened. */
+  private readonly opening: Partial<Record<PlaceOfTrace, Opening>> = {};
 
   /** `changed` is called whenever what it holds is another. */
   constructor(private readonly changed: () => void) {
@@ -47,7 +52,7 @@ export class Session {
 
   /** Whether another trace is about to be the current one. */
   get busy(): boolean {
-    return this.opening !== undefined;
+    return this.opening.current !== undefined;
   }
 
   /** The trace that is shown where the address names none. */
@@ -57,56 +62,62 @@ export class Session {
 
   /** Shows the newest translation, and each that follows; until there is one, nothing. */
   followLive(): void {
-    this.stopOpening();
+    this.stopOpening('current');
     this.follows = true;
     if (this.current?.key !== LIVE) this.replace('current', undefined);
     this.liveChanged();
   }
 
   /** Shows the trace at an address of the page's host. False where something else was asked for meanwhile. */
-  showAddress(address: string): Promise<boolean> {
-    return this.show(address, nameOf(address), (signal) => openAddress(address, signal));
+  showAddress(address: string, place: PlaceOfTrace = 'current'): Promise<boolean> {
+    return this.show(place, address, (signal) => openAddress(address, signal));
   }
 
   /** Shows a file opened before; without it, nothing, and `undefined` is returned. */
-  async showFile(key: string): Promise<boolean | undefined> {
-    const file = this.files.get(key);
-    if (file || this.current?.key === key) return this.show(key, key.slice(FILE.length), () => file!);
-    this.stopOpening();
-    this.replace('current', undefined);
+  async showFile(key: string, place: PlaceOfTrace = 'current'): Promise<boolean | undefined> {
+    const file = this.files[place].get(key);
+    if (file) return this.show(place, key, () => file);
+    this.close(place);
     return undefined;
+  }
+
+  /** Shows nothing there. */
+  close(place: PlaceOfTrace): void {
+    this.stopOpening(place);
+    if (this[place]) this.replace(place, undefined);
   }
 
   /** Opens a file of the reader's, as the current trace or the second; undefined where another was chosen meanwhile. */
   async openFile(file: File, place: PlaceOfTrace): Promise<OpenedTrace | undefined> {
     const key = FILE + file.name;
-    if (place === 'current') this.opening = undefined;
-    const opened = await this.open(place, key, file.name, () => file);
-    if (!opened || place === 'second') return opened;
-    this.follows = false;
-    this.files.set(key, file);
+    this.opening[place] = undefined;
+    const opened = await this.open(place, key, () => file);
+    if (!opened) return undefined;
+    if (place === 'current') this.follows = false;
+    this.files[place].set(key, file);
     return opened;
   }
 
   /** Shows what is named by a key: what is there stays, what is on its way is not asked for again. */
   private async show(
+    place: PlaceOfTrace,
     key: string,
-    name: string,
     source: (signal: AbortSignal) => ByteSource | Promise<ByteSource>,
   ): Promise<boolean> {
-    if (this.opening?.key === key) return this.opening.done;
-    this.stopOpening();
-    if (this.current?.key === key) return true;
+    const { opening } = this;
+    if (opening[place]?.key === key) return opening[place].done;
+    this.stopOpening(place);
+    if (this[place]?.key === key) return true;
     // What was shown before is not what the address says now, also where this fails.
-    this.replace('current', undefined);
-    const done = this.open('current', key, name, source).then((opened) => opened !== undefined);
+    this.replace(place, undefined);
+    const done = this.open(place, key, source).then((opened) => opened !== undefined);
     const own = { key, done };
-    this.opening = own;
+    opening[place] = own;
     this.changed();
     try {
       return await done;
     } finally {
-      if (this.opening === own) this.opening = undefined;
+      if (opening[place] === own) opening[place] = undefined;
       this.changed();
     }
   }
@@ -114,9 +125,9 @@ export class Session {
   private open(
     place: PlaceOfTrace,
     key: string,
-    name: string,
     source: (signal: AbortSignal) => ByteSource | Promise<ByteSource>,
   ): Promise<OpenedTrace | undefined> {
+    const name = nameOf(key);
     return this.newest[place].run(async (signal) => {
       const trace = await openFilled(await source(signal), name);
       if (signal.aborted) trace.dispose();
@@ -135,10 +146,10 @@ export class Session {
     this.changed();
   }
 
-  private stopOpening(): void {
-    this.newest.current.stop();
-    this.opening = undefined;
-    this.follows = false;
+  private stopOpening(place: PlaceOfTrace): void {
+    this.newest[place].stop();
+    this.opening[place] = undefined;
+    if (place === 'current') this.follows = false;
   }
 
   private replace(place: PlaceOfTrace, opened: OpenedTrace | undefined): void {
@@ -150,9 +161,10 @@ export class Session {
   }
 }
 
-/** The last part of an address, as people write it. */
-function nameOf(address: string): string {
-  const name = address.split('/').at(-1) || address;
+/** A file's name, or the last part of an address, as people write it. */
+export function nameOf(key: string): string {
+  if (key.startsWith(FILE)) return key.slice(FILE.length);
+  const name = key.split('/').at(-1) || key;
   try {
     return decodeURIComponent(name);
   } catch {

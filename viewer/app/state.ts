@@ -19,6 +19,8 @@ export interface PageState {
   readonly view?: View;
   /** Address of a trace relative to the page, LIVE, or FILE and a name. */
   readonly trace?: string;
+  /** Another, for the right side of Compare: an address, or FILE and a name. */
+  readonly second?: string;
   /** The sentence of Live. */
   readonly text?: string;
   readonly place: Place;
@@ -74,6 +76,7 @@ export function parseState(hash: string): PageState {
   return {
     view: choice('view', VIEWS),
     trace: text('trace'),
+    second: fields.get('trace2') === LIVE ? undefined : text('trace2'),
     text: text('text'),
     place: { at: text('at'), head: whole('head') },
     other: { at: text('at2'), head: whole('head2') },
@@ -97,6 +100,7 @@ export function formatState(state: PageState): string {
   const fields: Record<string, string | number | undefined> = {
     view: state.view,
     trace: state.trace,
+    trace2: state.second,
     text: state.text,
     at: place.at,
     head: place.head,

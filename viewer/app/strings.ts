@@ -8,6 +8,7 @@ const en = {
   viewsLabel: 'Views',
   open: 'Open a trace…',
   openSecond: 'Open a second trace…',
+  closeSecond: 'Close the second trace',
   drop: 'Drop a trace file to open it',
   language: 'Language',
   theme: 'Colours',
@@ -66,7 +67,6 @@ const en = {
   key: 'Key',
   left: 'Left',
   right: 'Right',
-  second: 'second trace',
   linked: 'Views move together',
   groups: {
     'encoder.*.selfAttention': 'Encoder self-attention',
@@ -90,6 +90,7 @@ const ko: Strings = {
   viewsLabel: '보기',
   open: '트레이스 열기…',
   openSecond: '두 번째 트레이스 열기…',
+  closeSecond: '두 번째 트레이스 닫기',
   drop: '트레이스 파일을 놓으면 열립니다',
   language: '언어',
   theme: '색',
@@ -147,7 +148,6 @@ const ko: Strings = {
   key: '키',
   left: '왼쪽',
   right: '오른쪽',
-  second: '두 번째 트레이스',
   linked: '두 화면이 함께 움직입니다',
   groups: {
     'encoder.*.selfAttention': '인코더 셀프 어텐션',

@@ -1,7 +1,8 @@
 // <view-compare>: two heads, layers or traces side by side; what one shows, the other shows too.
 import type { Trace } from 'fovea';
-import { css, html, LitElement } from 'lit';
+import { css, html, LitElement, nothing } from 'lit';
 import { change } from '../events.js';
+import { failure } from '../failure.js';
 import '../map-pane.js';
 import { selectOne } from '../selection-bar.js';
 import type { Box, PageState, Place } from '../state.js';
@@ -35,28 +36,50 @@ export class ViewCompare extends LitElement {
     trace: { attribute: false },
     second: { attribute: false },
     secondName: { attribute: false },
+    failed: { attribute: false },
     state: { attribute: false },
     strings: { attribute: false },
   };
   declare trace: Trace;
-  /** Another trace, for the right side. */
+  /** Another trace, for the right side: that of `state.second`, once it is there. */
   declare second: Trace | undefined;
   declare secondName: string;
+  /** Why it is not; a string says all by itself. */
+  declare failed: unknown;
   declare state: PageState;
   declare strings: Strings;
 
   protected override render() {
-    const { trace, second, state, strings } = this;
-    const right = second ?? trace;
-    const { place, other } = state;
+    const { trace, state, strings } = this;
     return html`<div class="bar">
         <button class="plain" @click=${this.askSecond}>${strings.openSecond}</button>
+        ${
+          state.second === undefined
+            ? nothing
+            : html`<button class="plain" @click=${this.closeSecond}>${strings.closeSecond}</button>`
+        }
         <p class="note linked">${strings.linked}</p>
       </div>
       <div class="sides">
-        ${this.side(strings.left, trace, place, 'place')}
-        ${this.side(second ? this.secondName : strings.right, right, otherPlace(trace, right, place, other), 'other')}
+        ${this.side(strings.left, trace, state.place, 'place')} ${this.right()}
       </div>`;
+  }
+
+  private right() {
+    const { trace, second, secondName, failed, state, strings } = this;
+    const right = state.second === undefined ? trace : second;
+    const title = state.second === undefined ? strings.right : secondName;
+    if (right) return this.side(title, right, otherPlace(trace, right, state.place, state.other), 'other');
+    return html`<section class="card" aria-label=${title}>
+      <h2>${title}</h2>
+      ${
+        failed === undefined
+          ? html`<p class="note" role="status">${strings.reading}</p>`
+          : html`<p class="error" role="alert">
+              ${typeof failed === 'string' ? failed : failure(failed, strings, strings.badTrace)}
+            </p>`
+      }
+    </section>`;
   }
 
   private side(title: string, trace: Trace, place: Place, name: 'place' | 'other') {
@@ -101,6 +124,10 @@ export class ViewCompare extends LitElement {
 
   private askSecond(): void {
     this.dispatchEvent(new CustomEvent('page-open-second', { bubbles: true, composed: true }));
+  }
+
+  private closeSecond(): void {
+    change(this, { second: undefined }, true);
   }
 }
 
