@@ -78,6 +78,54 @@ describe.skipIf(!findChromium())('<fovea-map>, moved', () => {
     );
   });
 
+  test('one finger scrolls the page over a map that shows all, and moves one that is zoomed into', async () => {
+    page = await site.open({ hasTouch: true });
+    await page.evaluate(() => {
+      document.body.style.height = '3000px';
+    });
+    await show();
+    const { x, y } = await boxOf();
+    const at = (up: number) => ({ x: x + 300, y: y + 350 - up });
+    const scrolled = () => page.evaluate(() => scrollY);
+    const readout = page.locator('fovea-map .readout');
+    const whole = await page.evaluate(() => globalThis.page.view());
+    await touch([[at(0), at(200)]]);
+    await until(scrolled).toBeGreaterThan(100);
+    expect(await page.evaluate(() => globalThis.page.view())).toEqual(whole);
+    expect(await readout.textContent()).toMatch('Point at a cell');
+    await page.evaluate(() => scrollTo(0, 0));
+    const cell = await cellAt(at(0));
+    await page.touchscreen.tap(at(0).x, at(0).y);
+    await until(() => readout.textContent()).toMatch(
+      new RegExp(`query\\s+${Math.floor(cell.y)}\\b.*key\\s+${Math.floor(cell.x)}\\b`, 's'),
+    );
+    await look(100, 140);
+    const below = await cellAt(at(0));
+    await touch([[at(0), at(200)]]);
+    await expectSame(await cellAt(at(200)), below);
+    expect(await scrolled()).toBe(0);
+  });
+
+  test('two fingers zoom a map that shows all, and leave the page where it is', async () => {
+    page = await site.open({ hasTouch: true });
+    await page.evaluate(() => {
+      document.body.style.height = '3000px';
+    });
+    await show();
+    const { x, y } = await boxOf();
+    const middle = { x: x + 350, y: y + 200 };
+    const apart = (by: number) => ({ x: middle.x, y: middle.y + by });
+    const cell = await cellAt(middle);
+    await touch([
+      [apart(-40), apart(-120)],
+      [apart(40), apart(120)],
+    ]);
+    await expectSame(await cellAt(middle), cell);
+    const { queries } = await page.evaluate(() => globalThis.page.view());
+    expect(queries[1] - queries[0]).toBeLessThan(200);
+    expect(await page.evaluate(() => [scrollY, visualViewport!.scale])).toEqual([0, 1]);
+  });
+
   test('two fingers zoom about the middle between them, and take it along (0.05 pixels)', async () => {
     page = await site.open({ hasTouch: true });
     await show();

@@ -169,6 +169,7 @@ export class FoveaMap extends LitElement {
       start: () => frame.classList.add('moving'),
       end: () => frame.classList.remove('moving'),
       move: (factor, from, to) => this.there === 'map' && this.navigation.move(factor, from, to),
+      isWhole: () => this.surface.camera.isWhole,
     });
     this.ends = [() => observer.disconnect(), endGestures, watchPixelRatio(() => this.requestFrame())];
   }
@@ -271,9 +272,10 @@ export class FoveaMap extends LitElement {
     if (event.pointerType === 'touch' && event.type === 'pointermove') return;
     const { left, top } = this.find('.frame').getBoundingClientRect();
     const at = { x: event.clientX - left, y: event.clientY - top };
-    // A finger chooses a cell and then moves the map, the cell with it.
+    // A finger chooses a cell and then moves the map, the cell with it. Where it may scroll the page, it chooses by a tap.
+    const chooses = this.surface.camera.isWhole ? 'pointerup' : 'pointerdown';
     if (event.pointerType !== 'touch') this.pointing.hover(at);
-    else if (event.isPrimary) this.pointing.choose(at);
+    else if (event.isPrimary && event.type === chooses) this.pointing.choose(at);
   };
 
   private readonly leave = (event: PointerEvent): void => {
@@ -332,7 +334,8 @@ export class FoveaMap extends LitElement {
       <div class="body">
         <div class="plot" tabindex="0" role="application" aria-label=${words.map(countText(rows), countText(columns))}
           aria-describedby="help" @keydown=${this.pressed}>
-          <div class="frame" @pointermove=${this.hover} @pointerdown=${this.hover} @pointerleave=${this.leave}
+          <div class="frame" ?data-whole=${camera.isWhole} @pointermove=${this.hover} @pointerdown=${this.hover}
+            @pointerup=${this.hover} @pointerleave=${this.leave}
             @dblclick=${(event: MouseEvent) => this.navigation.zoom(event.shiftKey ? 1 / 3 : 3)}>
             <canvas class="tiles"></canvas>
           </div>

@@ -28,6 +28,8 @@ export const FONT = 11.5;
 const LINE = 12;
 const GAP = 7;
 const TICK = 4;
+/** Height of an axis of numbers, with its name. */
+const NUMBERED = 40;
 /** Longest labels. */
 const WIDEST = { left: 124, top: 96 };
 /** Labels looked at to choose the gutters. */
@@ -67,10 +69,10 @@ export function guttersFor(
   const byQueries = widest(queryLabels, rows);
   const byKeys = widest(keyLabels, columns);
   const left = Math.ceil(Math.max(numbers, Math.min(WIDEST.left, byQueries, width / 4) + GAP + 22));
-  if (byKeys === 0) return { left, top: 40, slanted: false };
+  if (byKeys === 0) return { left, top: NUMBERED, slanted: false };
   const slanted = byKeys + GAP > Math.min(120, (width - left) / columns);
   const top = slanted ? Math.min(WIDEST.top, byKeys) * SINE + 2 * GAP + 24 : 42;
-  return { left, top: Math.round(Math.max(40, top)), slanted };
+  return { left, top: Math.round(Math.max(NUMBERED, top)), slanted };
 }
 
 /** Which axes have labels beside their cells now. */
@@ -123,7 +125,8 @@ function keyAxis({ camera, gutters, keyLabels, names, measure, cell }: AxesPlace
   const edge = Math.max(0, camera.pointOf(0, 0).y);
   const size = camera.scale.x;
   const marks: Mark[] = [];
-  if (shownLabels(camera, undefined, keyLabels).keys) {
+  const labelled = shownLabels(camera, undefined, keyLabels).keys;
+  if (labelled) {
     for (const j of cellsIn(keys)) {
       const x = camera.pointOf(j + 0.5, 0).x;
       const text = labelOf(keyLabels, j);
@@ -162,7 +165,8 @@ function keyAxis({ camera, gutters, keyLabels, names, measure, cell }: AxesPlace
       });
     }
   }
-  const y = edge - gutters.top + 9;
+  // Numbers are low where turned labels are high.
+  const y = edge - (labelled ? gutters.top : Math.min(gutters.top, NUMBERED)) + 9;
   marks.push({
     kind: 'text',
     x: camera.frame.width / 2,

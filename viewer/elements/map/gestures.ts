@@ -6,14 +6,20 @@ import type { Point } from './camera.js';
 export interface Gestures {
   /** What lies at one point of the target goes to another, and all is `factor` times as large. */
   move(factor: number, from: Point, to: Point): void;
+  /** Whether there is nothing that one finger could move: it is the page's. */
+  isWhole(): boolean;
   start(): void;
   end(): void;
 }
 
-/** Watches an element that has `touch-action: none`. Returns what ends it. */
+/** Watches an element whose `touch-action` leaves the page one finger where it `isWhole`, else nothing. Returns what ends it. */
 export function watchGestures(target: HTMLElement, told: Gestures): () => void {
   let last: ZoomTransform = zoomIdentity;
   const behavior = zoom<HTMLElement, unknown>()
+    .filter((event: MouseEvent | TouchEvent) => {
+      if ('touches' in event) return event.touches.length > 1 || !told.isWhole();
+      return !event.button && (!event.ctrlKey || event.type === 'wheel');
+    })
     .on('start', () => told.start())
     .on('zoom', ({ transform, sourceEvent }: D3ZoomEvent<HTMLElement, unknown>) => {
       // The step from the last transform is p → factor·p + shift. It is told by what the fingers or the pointer hold: a bounded

@@ -28,6 +28,7 @@ export const mapStyles = css`
   .plot { position: relative; flex: 1; min-width: 0; outline: none; }
   .frame { position: absolute; right: 0; bottom: 0; overflow: hidden; border-radius: 3px; touch-action: none;
     cursor: crosshair; }
+  .frame[data-whole] { touch-action: pan-x pan-y; }
   .frame.moving { cursor: grabbing; }
   .plot:focus-visible .frame { box-shadow: 0 0 0 2px var(--_surface), 0 0 0 4px var(--_accent); }
   .frame canvas { display: block; width: 100%; height: 100%; }
