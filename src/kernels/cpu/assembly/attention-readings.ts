@@ -13,7 +13,7 @@ import { MINUS_INFINITY, ONE } from './constants';
 import { exp4 } from './math';
 import { CELLS, GROUP, packRows } from './attention-products';
 import { unpackRows } from './attention-rows';
-import { packScale, rawScores } from './attention-cells';
+import { packScale, rawScores, scoreCells } from './attention-cells';
 import { weighCells } from './attention-softmax';
 import {
   address, CHUNK, D, Lk, Lq, SHARED_SLOTS, TILE, boundRow, boundRows, cells, decode, diagonal, firstKey, hasAlibi, lastKey, q, qRow,
@@ -26,6 +26,8 @@ let moments: usize = 0; // [groups][3][8]
 let moved: usize = 0; // a copy of the arguments, with another diagonal
 
 let positions: usize = 0;
+/** Whether allowed scores of −∞ are told from forbidden ones: only a row of NaN weighs them otherwise. */
+let lifted: bool = false;
 let partRow: i32 = 0;
 let partKey: i32 = 0;
 let partEnd: i32 = 0;
@@ -84,8 +86,14 @@ function readStatistics(args: usize, t: i32, rows: i32): void {
 /** Scores of keys [a, b) times what is returned, for the group at row r0 of the chunk at row t. */
 function scores(args: usize, t: i32, r0: i32, valid: i32, a: i32, b: i32): f32 {
   const qT = queryT + <usize>(r0 * D) * 4;
-  if (!positions || !hasAlibi) return rawScores(args, qT, t, r0, valid, a, b);
+  if (!positions || !hasAlibi) return cellScores(args, qT, t, r0, valid, a, b);
   return scatteredScores(args, t, r0, valid, a, b);
+}
+
+function cellScores(args: usize, qT: usize, t: i32, r0: i32, valid: i32, a: i32, b: i32): f32 {
+  if (!lifted) return rawScores(args, qT, t, r0, valid, a, b);
+  scoreCells(args, qT, t, r0, valid, a, b, false);
+  return 1;
 }
 
 /**
@@ -103,7 +111,7 @@ function scatteredScores(args: usize, t: i32, r0: i32, valid: i32, a: i32, b: i3
     store<i32>(moved + (24 << 2), o + positionOf(row) - row);
     selectPair(moved, 0, 0);
     packRows(q + <usize>row * qRow, qRow, 1, D, packScale(), rest);
-    factor = rawScores(moved, rest, t, r0 + r, 1, a, b);
+    factor = cellScores(moved, rest, t, r0 + r, 1, a, b);
     for (let j: usize = 0; j < <usize>(b - a); j++) {
       store<f32>(kept + j * CELLS + (<usize>r << 2), load<f32>(cells + j * CELLS));
     }
@@ -113,11 +121,20 @@ function scatteredScores(args: usize, t: i32, r0: i32, valid: i32, a: i32, b: i3
   return factor;
 }
 
-/** Turns the scores of n keys, times `factor`, into weights; those of forbidden cells and rows that are none are 0. */
-function weigh(n: i32, r0: i32, valid: i32, factor: f32): void {
-  const at = <usize>r0 << 2;
+/** Weights of keys [a, b) in the place of scores; those of forbidden cells and rows that are none are 0. */
+function weigh(args: usize, t: i32, r0: i32, valid: i32, a: i32, b: i32): void {
+  const at = <usize>r0 << 2, n = b - a;
+  lifted = isNaN4(rowSum + at) || isNaN4(rowSum + at + 16);
+  const factor = scores(args, t, r0, valid, a, b);
+  lifted = false;
   weighFour(cells, n, factor, v128.load(rowMax + at), v128.load(rowSum + at));
   if (valid > 4) weighFour(cells + 16, n, factor, v128.load(rowMax + at, 16), v128.load(rowSum + at, 16));
+}
+
+// @ts-ignore: decorator
+@inline function isNaN4(at: usize): bool {
+  const x = v128.load(at);
+  return v128.any_true(f32x4.ne(x, x));
 }
 
 function weighFour(c: usize, n: i32, factor: f32, most: v128, inverse: v128): void {
@@ -146,7 +163,7 @@ export function attentionCells(args: usize, part: u32): void {
       const valid = min(GROUP, rows - r0);
       const a = max(tile, firstKey(r0, valid)), b = min(min(tile + TILE, last), lastKey(r0, valid));
       if (a >= b) continue;
-      weigh(b - a, r0, valid, scores(args, t, r0, valid, a, b));
+      weigh(args, t, r0, valid, a, b);
       const to = out + <usize>r0 * row + (<usize>a << 2);
       unpackRows(cells, to, row, min(4, valid), b - a, ONE);
       if (valid > 4) unpackRows(cells + 16, to + 4 * row, row, valid - 4, b - a, ONE);
@@ -186,7 +203,7 @@ export function attentionPool(args: usize, part: u32): void {
         const valid = min(GROUP, rows - r0);
         const a = max(tile, firstKey(r0, valid)), b = min(min(tile + TILE, high), lastKey(r0, valid));
         if (a >= b) continue;
-        weigh(b - a, r0, valid, scores(args, t, r0, valid, a, b));
+        weigh(args, t, r0, valid, a, b);
         if (valid <= 4) clearUpper(b - a);
         fold(args, a, b - a, own, firstBin);
       }
@@ -345,7 +362,7 @@ export function attentionDiagonal(args: usize, part: u32): void {
     const key = own + t + r0;
     const a = max(key, firstKey(r0, valid)), b = min(key + valid, lastKey(r0, valid));
     if (a >= b) continue;
-    weigh(b - a, r0, valid, scores(args, t, r0, valid, a, b));
+    weigh(args, t, r0, valid, a, b);
     for (let j = a; j < b; j++) {
       const r = <usize>(j - key) << 2;
       store<f32>(to + r, load<f32>(cells + <usize>(j - a) * CELLS + r));
