@@ -9,8 +9,9 @@ import { budget } from './parts.js';
 /** Bytes of keys kept per engine: 32 MiB, unless the working budget is another. */
 export const residentBytes = () => 2 * budget.bytes;
 
+/** Its owner is named, not held: a map that nobody refers to any more must not keep its caller's arrays alive. */
 interface Held {
-  readonly owner: object;
+  readonly owner: number;
   readonly operand: Operand;
   readonly bytes: number;
 }
@@ -35,8 +36,9 @@ export function residentKeys(
 ): Operand {
   const all = engines.get(engine) ?? new Map<string, Held>();
   engines.set(engine, all);
-  if (!names.has(owner)) names.set(owner, named++);
-  const name = `${names.get(owner)}:${p.k.offsets[batch]}:${keyHead}:${keys}`;
+  const own = names.get(owner) ?? named++;
+  names.set(owner, own);
+  const name = `${own}:${p.k.offsets[batch]}:${keyHead}:${keys}`;
   let held = all.get(name);
   all.delete(name);
   if (held === undefined) {
@@ -51,7 +53,7 @@ export function residentKeys(
     } as const;
     const operand = uploadRows(engine, p, 'k', piece);
     engine.keep(operand.tensor);
-    held = { owner, operand, bytes };
+    held = { owner: own, operand, bytes };
   }
   all.set(name, held);
   return held.operand;
@@ -71,8 +73,9 @@ function makeRoom(all: Map<string, Held>, bytes: number): void {
 /** Gives up what is kept for an owner. */
 export function forget(engine: Engine, owner: object): void {
   const all = engines.get(engine);
+  const own = names.get(owner);
   for (const [name, held] of all ?? []) {
-    if (held.owner !== owner) continue;
+    if (held.owner !== own) continue;
     held.operand.tensor.dispose();
     all!.delete(name);
   }
