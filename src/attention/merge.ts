@@ -3,6 +3,7 @@
 // (statistics.ts), from those.
 import { DTypeError, OptionError, ShapeError } from '../tensor/errors.js';
 import {
+  checkOptions,
   describe,
   formatShape,
   fromFloats,
@@ -41,6 +42,7 @@ interface Part {
 
 /** Throws OptionError for no parts, ShapeError or DTypeError for parts that differ. */
 export function mergeResults(parts: readonly AttentionPart[], options: MergeOptions = {}): MergedAttention {
+  checkOptions('mergeAttention', options, ['sinks', 'layout']);
   const read = readParts(parts);
   const { output: first, logSumExp } = read[0];
   const layout = readLayout(read, options);

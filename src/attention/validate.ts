@@ -2,7 +2,7 @@
 // the operand, what was expected and what came.
 import { arrayTag } from '../tensor/dtype.js';
 import { DTypeError, OptionError, ShapeError } from '../tensor/errors.js';
-import { describe, formatShape, type HostTensor, hostTensor } from '../tensor/host.js';
+import { checkOptions, describe, formatShape, type HostTensor, hostTensor } from '../tensor/host.js';
 import { type AttentionOptions, OPTION_NAMES } from './options.js';
 import { seedWords } from './philox.js';
 import type { AttentionProblem, CellTensor, Dropout } from './problem.js';
@@ -23,7 +23,7 @@ export function validateAttention(
   options: AttentionOptions = {},
   op = 'attention',
 ): AttentionProblem {
-  checkNames(op, options);
+  checkOptions(op, options, KNOWN_OPTIONS);
   const tensors = [
     floatOperand(`${op}: q`, q),
     floatOperand(`${op}: k`, k),
@@ -38,7 +38,7 @@ export function validateProblem(
   tensors: readonly [q: HostTensor, k: HostTensor, v: HostTensor],
   options: AttentionOptions,
 ): AttentionProblem {
-  checkNames(op, options);
+  checkOptions(op, options, KNOWN_OPTIONS);
   const layout = readLayout(op, options);
   const packed = readPacked(op, options, tensors[0], tensors[1]);
   const shapes = packed ? readPackedShapes(op, ...tensors, packed) : readShapes(op, layout, ...tensors);
@@ -70,20 +70,8 @@ export function validateProblem(
   };
 }
 
-function checkNames(op: string, options: unknown): void {
-  if (typeof options !== 'object' || options === null || Array.isArray(options)) {
-    throw new OptionError(`${op}: expected options to be an object, got ${describe(options)}`);
-  }
-  for (const name of Object.keys(options)) {
-    if (KNOWN_OPTIONS.includes(name)) continue;
-    throw new OptionError(
-      `${op}: unknown option ${describe(name)}, expected one of ${KNOWN_OPTIONS.join(', ')}`,
-    );
-  }
-}
-
 function readLayout(op: string, options: AttentionOptions): 'bhld' | 'blhd' {
-  const layout = options.layout ?? 'bhld';
+  const { layout = 'bhld' } = options;
   if (layout !== 'bhld' && layout !== 'blhd') {
     throw new OptionError(`${op}: layout is 'bhld' or 'blhd', got ${describe(layout)}`);
   }

@@ -1,6 +1,7 @@
 // Where engines come from: createEngine, the lazy default one, and where bundled applications keep the files.
 import { cores, mayBlock, mayShare } from '#platform';
 import { EngineError, OptionError } from '../tensor/errors.js';
+import { checkOptions } from '../tensor/host.js';
 import { CpuEngine, KERNEL_NAMES } from './cpu-engine.js';
 import { DirectExecutor } from './direct.js';
 import type { ExecutorOptions } from './executor.js';
@@ -39,6 +40,7 @@ export function configure(options: Configuration): void {
  * when no build does.
  */
 export async function createEngine(options: EngineOptions = {}): Promise<Engine> {
+  checkOptions('createEngine', options, ['threads', 'simd']);
   const { simd = 'auto' } = options;
   if (simd !== 'auto' && simd !== 'relaxed' && simd !== 'strict') {
     throw new OptionError(`simd: expected 'auto', 'relaxed' or 'strict', got ${String(simd)}`);

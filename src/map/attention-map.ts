@@ -3,9 +3,9 @@
 /// <reference lib="esnext.disposable" preserve="true" />
 import type { AttentionProblem } from '../attention/problem.js';
 import { EngineError, LimitError, OptionError } from '../tensor/errors.js';
-import { describe, formatShape, type HostTensor } from '../tensor/host.js';
+import { checkOptions, describe, formatShape, type HostTensor } from '../tensor/host.js';
 import { sinkWeights, statisticAt } from './known.js';
-import { below, count, index, range } from './places.js';
+import { below, count, index, place as placed, range } from './places.js';
 import { type PooledWeights, type PoolPlace, pool } from './pooling.js';
 import { Progress, type Watch } from './progress.js';
 import { type RefinePlace, refine } from './refine.js';
@@ -71,7 +71,8 @@ export class AttentionMap {
   }
 
   /** Weights of one query over all keys of its batch entry, padding included: Float32Array(Lk). */
-  async row({ batch, head, query, signal }: RowPlace): Promise<Float32Array> {
+  async row(place: RowPlace): Promise<Float32Array> {
+    const { batch, head, query, signal } = placed(place);
     const [b, h] = this.pair(batch, head);
     below('attention map: query', query, this.lengths.queries[b]);
     const progress = new Progress(1, { signal });
@@ -79,7 +80,8 @@ export class AttentionMap {
   }
 
   /** Weights of queries [a,b) over keys [c,d): float32 [b−a, d−c]. */
-  async tile({ batch, head, queries, keys, signal }: TilePlace = {}): Promise<HostTensor<'float32'>> {
+  async tile(place: TilePlace = {}): Promise<HostTensor<'float32'>> {
+    const { batch, head, queries, keys, signal } = placed(place);
     const [b, h] = this.pair(batch, head);
     const rows = range('queries', queries, this.lengths.queries[b]);
     const columns = range('keys', keys, this.lengths.keys[b]);
@@ -94,7 +96,8 @@ export class AttentionMap {
    * log Σ exp(score) of one query's row, its sink included; −∞ for an empty row. The score of a cell is the logarithm of its
    * weight plus this.
    */
-  async logSumExp({ batch, head, query, signal }: RowPlace): Promise<number> {
+  async logSumExp(place: RowPlace): Promise<number> {
+    const { batch, head, query, signal } = placed(place);
     const [b, h] = this.pair(batch, head);
     below('attention map: query', query, this.lengths.queries[b]);
     const progress = new Progress(1, { signal });
@@ -104,7 +107,8 @@ export class AttentionMap {
   }
 
   /** The `count` keys of greatest weight, the earlier first among equals; fewer where fewer have any weight. */
-  async topKeys({ count: most, ...place }: RowPlace & { readonly count: number }): Promise<TopKeys> {
+  async topKeys(place: RowPlace & { readonly count: number }): Promise<TopKeys> {
+    const { count: most } = placed(place);
     count('count', most, 0);
     return largest(await this.row(place), most);
   }
@@ -120,7 +124,7 @@ export class AttentionMap {
    * 1e-5 absolute of a mean or maximum). Rejects with OptionError, and with the signal's reason.
    */
   async pool(place: PoolPlace): Promise<PooledWeights> {
-    const [b, h] = this.pair(place.batch, place.head);
+    const [b, h] = this.pair(placed(place).batch, place.head);
     return pool(this.live(), [b, h], [this.lengths.queries[b], this.lengths.keys[b]], place);
   }
 
@@ -133,7 +137,7 @@ export class AttentionMap {
    * signal rejects it with its reason. Row statistics that are not known yet count in the time.
    */
   async *refine(place: RefinePlace): AsyncGenerator<PooledWeights, void, undefined> {
-    const [b, h] = this.pair(place.batch, place.head);
+    const [b, h] = this.pair(placed(place).batch, place.head);
     yield* refine(() => this.live(), [b, h], [this.lengths.queries[b], this.lengths.keys[b]], place);
   }
 
@@ -203,11 +207,9 @@ export class AttentionMap {
    * All weights, float32 [B,H,Lq,Lk] (packed: 0 beyond a sequence's own lengths). Rejects with LimitError where they
    * take more than `budget` bytes, by default 2^28, or than there is memory.
    */
-  async toTensor({
-    budget = DEFAULT_BUDGET,
-  }: {
-    readonly budget?: number;
-  } = {}): Promise<HostTensor<'float32'>> {
+  async toTensor(options: { readonly budget?: number } = {}): Promise<HostTensor<'float32'>> {
+    checkOptions('attention map', options, ['budget']);
+    const { budget = DEFAULT_BUDGET } = options;
     if (typeof budget !== 'number' || !(budget >= 0)) {
       throw new OptionError(`attention map: budget is a number of bytes from 0, got ${describe(budget)}`);
     }
@@ -265,11 +267,12 @@ export class AttentionMap {
 
   /** One number per query (or key) of one pair, or of all. */
   private async read(
-    { batch, head, ...watch }: ReadingPlace,
+    place: ReadingPlace,
     per: 'queries' | 'keys',
     one: (b: number, h: number, progress: Progress) => Promise<Float32Array>,
   ): Promise<HostTensor<'float32'>> {
     this.live();
+    const { batch, head, ...watch } = placed(place);
     const [B, H, Lq, Lk] = this.shape;
     const { queries, keys } = this.lengths;
     if (batch !== undefined || head !== undefined) {

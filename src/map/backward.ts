@@ -11,8 +11,9 @@ import { floatOperand } from '../attention/shapes.js';
 import { belongs, recallStatistics } from '../attention/statistics.js';
 import { validateAttention } from '../attention/validate.js';
 import type { Engine } from '../engine/types.js';
-import { ShapeError } from '../tensor/errors.js';
+import { OptionError, ShapeError } from '../tensor/errors.js';
 import {
+  describe,
   formatShape,
   fromFloats,
   type HostTensor,
@@ -58,6 +59,9 @@ export interface AttentionGradients {
  */
 export async function attentionBackward(inputs: AttentionBackwardInputs): Promise<AttentionGradients> {
   const op = 'attentionBackward';
+  if (typeof inputs !== 'object' || inputs === null) {
+    throw new OptionError(`${op}: expected { q, k, v, output, logSumExp, dOutput }, got ${describe(inputs)}`);
+  }
   const { options = {} } = inputs;
   const problem = validateAttention(inputs.q, inputs.k, inputs.v, options, op);
   const expect = (name: 'output' | 'logSumExp' | 'dOutput' | 'dLogSumExp', shape: readonly number[]) => {

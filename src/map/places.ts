@@ -3,6 +3,12 @@ import { OptionError } from '../tensor/errors.js';
 import { describe } from '../tensor/host.js';
 import type { Range } from './parts.js';
 
+/** The place itself, where it is an object. */
+export function place<T extends object>(value: T): T {
+  if (typeof value === 'object' && value !== null && !Array.isArray(value)) return value;
+  throw new OptionError(`attention map: expected a place, such as { head, query }, got ${describe(value)}`);
+}
+
 /** The value itself, where it is a whole number from 0 to below `end`. */
 export function below(what: string, value: unknown, end: number): number {
   if (!Number.isInteger(value) || (value as number) < 0 || (value as number) >= end) {

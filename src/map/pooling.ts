@@ -2,7 +2,7 @@
 import { OptionError } from '../tensor/errors.js';
 import { describe, type HostTensor } from '../tensor/host.js';
 import { count, range } from './places.js';
-import { Progress, type Watch } from './progress.js';
+import { checkWatch, Progress, type Watch } from './progress.js';
 import { countOf, type Range, type Rows, type WeightSource } from './weight-source.js';
 
 /** What a picture shows, and how large it is. */
@@ -43,6 +43,7 @@ export async function pool(
   if (estimate !== undefined && !part) count('estimate', estimate, 1);
   const canvas = new Canvas(lengths, place);
   const { queries, keys, height, width: columns, most, into } = canvas;
+  checkWatch(place);
   signal?.throwIfAborted();
   if (canvas.empty) return canvas.picture();
   const { chosen, bins } = choose(queries, height, estimate);

@@ -1,4 +1,6 @@
 // How a long reading is watched: told how far it is, stopped by a signal between parts, and other work let in between.
+import { OptionError } from '../tensor/errors.js';
+import { describe } from '../tensor/host.js';
 
 /** What every reading that may take long accepts. */
 export interface Watch {
@@ -26,6 +28,16 @@ export function turn(): Promise<void> {
   });
 }
 
+/** Throws OptionError. */
+export function checkWatch({ signal, onProgress }: Watch): void {
+  if (signal !== undefined && typeof (signal as Partial<AbortSignal> | null)?.throwIfAborted !== 'function') {
+    throw new OptionError(`signal is an AbortSignal, got ${describe(signal)}`);
+  }
+  if (onProgress !== undefined && typeof onProgress !== 'function') {
+    throw new OptionError(`onProgress is a function, got ${describe(onProgress)}`);
+  }
+}
+
 /** The progress of one reading over `total` units of work. */
 export class Progress {
   private done = 0;
@@ -35,6 +47,7 @@ export class Progress {
     private readonly total: number,
     private readonly watch: Watch = {},
   ) {
+    checkWatch(watch);
     watch.signal?.throwIfAborted();
   }
 

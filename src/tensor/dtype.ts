@@ -98,7 +98,7 @@ const INFERRED: Readonly<Record<string, DType>> = {
  * The dtype of typed array class `tag`, checked against a `declared` one: a Uint8Array may be declared bool, a
  * Uint16Array float16 or bfloat16. `what` names the tensor in errors. Throws DTypeError.
  */
-export function inferDType(what: string, tag: string, declared: unknown): DType {
+export function inferDType(what: string, tag: string, declared: string | undefined): DType {
   const inferred = INFERRED[tag];
   if (inferred === undefined) throw new DTypeError(`${what}: expected a typed array of numbers, got ${tag}`);
   if (declared === undefined) return inferred;

@@ -1,6 +1,6 @@
 // Host tensors: what callers hand in, checked and put in one form. Knows no engine.
 import { arrayTag, type DType, inferDType, type TypedArrayOf } from './dtype.js';
-import { DTypeError, ShapeError } from './errors.js';
+import { DTypeError, OptionError, ShapeError } from './errors.js';
 import { bfloat16ToFloat32, float32ToHalf, halfToFloat32 } from './half.js';
 
 /** Anything with row-major `data` and its `shape` (or `dims`), such as the tensors of other libraries. */
@@ -61,6 +61,17 @@ export function describe(value: unknown): string {
   return arrayTag(value) ?? 'an object';
 }
 
+/** Refuses what is no object, and names other than `known`: a misspelt option must not be ignored. Throws OptionError. */
+export function checkOptions(what: string, options: unknown, known: readonly string[]): void {
+  if (typeof options !== 'object' || options === null || Array.isArray(options)) {
+    throw new OptionError(`${what}: expected options to be an object, got ${describe(options)}`);
+  }
+  for (const name of Object.keys(options)) {
+    if (known.includes(name)) continue;
+    throw new OptionError(`${what}: unknown option ${describe(name)}, expected one of ${known.join(', ')}`);
+  }
+}
+
 /**
  * Checks a tensor handed in under the name `what`. The data are not copied.
  * Throws DTypeError (no typed array, or a dtype that contradicts it) or ShapeError (shape and size disagree).
@@ -76,7 +87,11 @@ export function hostTensor(what: string, value: unknown): HostTensor {
     const hint = Array.isArray(data) ? ': wrap it, as in new Float32Array(data)' : '';
     throw new DTypeError(`${what}: expected data in a typed array, got ${describe(data)}${hint}`);
   }
-  const dtype = inferDType(what, tag, like.dtype ?? like.type);
+  const declared = like.dtype ?? like.type;
+  if (declared !== undefined && typeof declared !== 'string') {
+    throw new DTypeError(`${what}: dtype is a name, such as 'float32', got ${describe(declared)}`);
+  }
+  const dtype = inferDType(what, tag, declared);
   const shape = like.shape ?? like.dims;
   const size = sizeOf(what, shape);
   const view = tag === 'Float16Array' ? bitsOf(data as Uint16Array) : (data as TypedArrayOf);

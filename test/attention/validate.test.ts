@@ -107,6 +107,7 @@ describe('operands', () => {
       f32(1, 1),
     ],
     [DTypeError, 'attention: q: expected a tensor { data, shape }, got undefined', undefined, K, K],
+    [DTypeError, "attention: q: dtype is a name, such as 'float32', got 5n", { ...Q, dtype: 5n }, K, K],
     [
       LimitError,
       'attention: k has 4294967296 rows, at most 2147483647 are served',
@@ -127,6 +128,7 @@ describe('operands', () => {
 const options: [Kind, string, unknown][] = [
   [OptionError, 'attention: expected options to be an object, got 5', 5],
   [OptionError, 'attention: expected options to be an object, got null', null],
+  [OptionError, "attention: layout is 'bhld' or 'blhd', got null", { layout: null }],
   [
     OptionError,
     'attention: unknown option "casual", expected one of layout, causal, window, keyLengths, mask, bias, scale, softcap, alibi, sinks, dropout, cuSeqlens, engine, allowReference',

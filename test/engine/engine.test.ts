@@ -37,6 +37,10 @@ describe('making an engine', () => {
 
   test('refuses an unknown SIMD build', async () => {
     await expect(createEngine({ simd: 'avx' as 'auto' })).rejects.toThrow(OptionError);
+    await expect(createEngine(null as never)).rejects.toThrow(OptionError);
+    await expect(createEngine({ thread: 1 } as never)).rejects.toThrow(
+      'createEngine: unknown option "thread", expected one of threads, simd',
+    );
   });
 
   test('serves relaxed SIMD where the machine has it, and refuses it elsewhere', async () => {

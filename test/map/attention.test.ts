@@ -1,4 +1,6 @@
 // The host door: what attention(), attentionBackward(), mergeAttention() and the map promise beside their numbers.
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
 import { afterAll, describe, expect, test } from 'vitest';
 import * as fovea from '../../dist/index.js';
 import { budget } from '../../dist/map/parts.js';
@@ -204,6 +206,7 @@ describe('attentionBackward', () => {
     await expect(attentionBackward({ ...good, output: undefined as never })).rejects.toThrow(
       'output: expected a tensor',
     );
+    await expect(attentionBackward(null as never)).rejects.toThrow(fovea.OptionError);
   });
 
   test('a copied logSumExp gives the same bits', async () => {
@@ -341,6 +344,11 @@ describe('mergeAttention', () => {
     const sinks = { data: new Float32Array(5), shape: [5] };
     await expect(mergeAttention([part], { sinks })).rejects.toThrow('sinks is [H] = [4], got [5]');
     await expect(mergeAttention([part], { layout: 'x' as never })).rejects.toThrow(fovea.OptionError);
+    const misspelt = { sink: { data: new Float32Array(4), shape: [4] } } as never;
+    await expect(mergeAttention([part], misspelt)).rejects.toThrow(
+      'mergeAttention: unknown option "sink", expected one of sinks, layout',
+    );
+    await expect(mergeAttention([part], null as never)).rejects.toThrow(fovea.OptionError);
     const flat = { output: part.output, logSumExp: { data: new Float32Array(40), shape: [40] } };
     await expect(mergeAttention([flat])).rejects.toThrow('logSumExp has shape [40], expected [2, 4, 5]');
   });
@@ -448,6 +456,23 @@ describe('map', () => {
     const again = (await attention(q, k, v, { engine })).map;
     again[Symbol.dispose]();
     await expect(again.row({ query: 0 })).rejects.toThrow('used after it was disposed');
+  });
+
+  test('keys kept for a map that nobody refers to keep none of the caller’s arrays alive', async () => {
+    setFlagsFromString('--expose-gc');
+    const collect = runInNewContext('gc') as () => void;
+    const ask = async () => {
+      const own = { data: new Float32Array(q.data as Float32Array), shape: q.shape };
+      const { map } = await attention(own, k, v, { engine });
+      await map.row({ batch: 0, head: 0, query: 0 });
+      return new WeakRef(own.data);
+    };
+    const array = await ask();
+    for (let n = 0; n < 20 && array.deref(); n++) {
+      await new Promise((resolve) => setTimeout(resolve, 5));
+      collect();
+    }
+    expect(array.deref()).toBeUndefined();
   });
 
   test('retain() lets the caller’s arrays change', async () => {

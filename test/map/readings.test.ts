@@ -289,6 +289,22 @@ test('refusals', async () => {
     await expect(call).rejects.toThrow(message);
   }
   await expect(map.diagonal(0.5)).rejects.toThrow('offset is a whole number, got 0.5');
+  for (const [call, message] of [
+    [map.row(undefined as never), 'expected a place, such as { head, query }, got undefined'],
+    [map.tile(null as never), 'expected a place, such as { head, query }, got null'],
+    [map.topKeys(3 as never), 'expected a place, such as { head, query }, got 3'],
+    [map.entropy([] as never), 'expected a place, such as { head, query }, got an array'],
+    [map.logSumExp('0' as never), 'expected a place, such as { head, query }, got "0"'],
+    [map.pool(null as never), 'expected a place, such as { head, query }, got null'],
+    [map.refine(null as never).next(), 'expected a place, such as { head, query }, got null'],
+    [map.toTensor({ most: 1 } as never), 'unknown option "most", expected one of budget'],
+    [map.row({ query: 0, signal: 5 as never }), 'signal is an AbortSignal, got 5'],
+    [map.pool({ ...good, signal: {} as never }), 'signal is an AbortSignal, got an object'],
+    [map.entropy({ onProgress: 1 as never }), 'onProgress is a function, got 1'],
+  ] as const) {
+    await expect(call).rejects.toThrow(fovea.OptionError);
+    await expect(call).rejects.toThrow(message);
+  }
   map.dispose();
   for (const call of [
     map.pool(good),
@@ -392,6 +408,34 @@ test('NaN where the reference has it: a row of NaN leaves its forbidden cells 0'
   const entropy = await map.entropy();
   expect([...entropy.data].map(Number.isNaN)).toEqual(Array.from({ length: 20 }, (_, i) => i === 7));
   map.dispose();
+});
+
+test('an allowed score of −∞ in a row of NaN weighs NaN, not 0, wherever it is read', async () => {
+  const random = seeded(5);
+  const [q, k] = [randomTensor(random, [70, 4]), randomTensor(random, [70, 4])];
+  const [x, y] = [q.data as Float32Array, k.data as Float32Array];
+  for (let i = 0; i < 70; i++) x[i * 4] = Math.abs(x[i * 4]) + 0.1;
+  y[3 * 4] = y[40 * 4] = Number.NEGATIVE_INFINITY;
+  x[50 * 4 + 1] = Number.NaN;
+  y[30 * 4] = Number.POSITIVE_INFINITY;
+  const alibi = { data: new Float32Array([0.1]), shape: [1] };
+  for (const options of [{ causal: true }, { causal: true, alibi }, { window: [20, 3] as const }]) {
+    const map = await attentionMap(q, k, { ...options, engine });
+    const { w } = exactWeights(validateAttention(q, k, k, options), 0, 0);
+    const expected = [...w].map(Number.isNaN);
+    expect(expected[50 * 70 + 40]).toBe(true);
+    const read = async (estimate?: number) =>
+      (await map.pool({ rows: 70, columns: 70, reduce: 'max', estimate })).data;
+    for (const made of [(await map.toTensor()).data, await read(), await read(1)]) {
+      expect([...made].map(Number.isNaN)).toEqual(expected);
+    }
+    const o = options.causal ? 0 : map.shape[3] - map.shape[2];
+    const own = (await map.diagonal(-10)).data;
+    expect([...own].map(Number.isNaN)).toEqual(
+      Array.from(own, (_, i) => i + o >= 10 && expected[i * 70 + i + o - 10]),
+    );
+    map.dispose();
+  }
 });
 
 test('N = 65536, D = 64: rows sum to 1, and readings of sampled rows and keys equal float64; error ≤ 1e-5', async () => {
