@@ -45,7 +45,10 @@ if (!options.tokenizer) say(`training a tokenizer of ${config.tokenizer.vocabula
 const tokenizer = loadTokenizer(
   options.tokenizer
     ? await readFile(options.tokenizer, 'utf8')
-    : trainBpe(text.flat(), { vocabularySize: config.tokenizer.vocabulary }),
+    : trainBpe(text.flat(), {
+        vocabularySize: config.tokenizer.vocabulary,
+        pattern: config.tokenizer.pattern,
+      }),
 );
 const { pairs } = encodePairs(text, tokenizer, config.model.maximumLength);
 const engine = await createEngine({ threads });

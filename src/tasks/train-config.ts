@@ -2,6 +2,7 @@
 import { type Architecture, readArchitecture } from '../models/config.js';
 import { FileFormatError, OptionError } from '../tensor/errors.js';
 import { Fields } from '../tensor/fields.js';
+import { SPLIT_PATTERNS, type SplitPattern } from '../text/index.js';
 import type { AveragingOptions, ScheduleOptions } from '../train/index.js';
 
 export const TRAIN_FORMAT = 'fovea-train';
@@ -11,8 +12,8 @@ export interface TrainConfig {
   /** Paths, relative to the configuration file. */
   data: { train: string; valid: string };
   languages: { source: string; target: string };
-  /** A tokenizer.json to use (`path`), or the size of the one to train on the training text. */
-  tokenizer: { vocabulary: number; path?: string };
+  /** A tokenizer.json to use (`path`), or size and splitting pattern of the one to train on the training text. */
+  tokenizer: { vocabulary: number; pattern: SplitPattern; path?: string };
   model: Architecture;
   optimizer: { beta1: number; beta2: number; eps: number; weightDecay: number; clip: number };
   schedule: ScheduleOptions;
@@ -63,6 +64,7 @@ export function parseTrainConfig(text: string): TrainConfig {
     })),
     tokenizer: pick(root.section('tokenizer'), (s) => ({
       vocabulary: s.whole('vocabulary', 300, 65536, 6000),
+      pattern: s.choice('pattern', SPLIT_PATTERNS, 'words'),
       path: s.optionalText('path'),
     })),
     model: pick(root.section('model'), (s) => readArchitecture(s, DEFAULTS)),

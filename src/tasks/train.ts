@@ -196,14 +196,14 @@ class TrainRun {
    * be another configuration's); or that of `init`; or one trained now.
    */
   async #tokenizer(pairs: readonly (readonly [string, string])[], goesOn: boolean): Promise<string> {
-    const { path, vocabulary } = this.#config.tokenizer;
+    const { path, vocabulary, pattern } = this.#config.tokenizer;
     if (path) return readFile(this.#path(path), 'utf8');
     const own = goesOn ? await this.#folder.readTokenizer() : null;
     if (own !== null) return own;
     let text = (await this.#init?.readTokenizer()) ?? null;
     if (text === null) {
       this.#say(`training a tokenizer of ${vocabulary} tokens`);
-      text = JSON.stringify(trainBpe(pairs.flat(), { vocabularySize: vocabulary }));
+      text = JSON.stringify(trainBpe(pairs.flat(), { vocabularySize: vocabulary, pattern }));
     }
     await this.#folder.writeTokenizer(text);
     return text;

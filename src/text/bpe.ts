@@ -1,7 +1,15 @@
 // Trains byte-pair encoding (Sennrich et al. 2016) and writes it as tokenizer.json. Deterministic: equal texts in
 // any order give the same file. Counts of pairs are kept up to date merge by merge; a heap finds the most frequent.
 import { OptionError } from '../tensor/errors.js';
-import { byteToken, LAYOUT, prepare, SPECIAL_TOKENS, splitPieces, type TokenizerFile } from './layout.js';
+import {
+  byteToken,
+  layoutOf,
+  pieceSplitter,
+  prepare,
+  SPECIAL_TOKENS,
+  type SplitPattern,
+  type TokenizerFile,
+} from './layout.js';
 
 export interface BpeOptions {
   /** Number of tokens in all: special tokens, 256 bytes, alphabet and merges. Fewer only if no pair repeats. */
@@ -10,15 +18,17 @@ export interface BpeOptions {
   minimumCharacterCount?: number;
   /** At most so many characters in the alphabet, the most frequent ones; default 2,000. */
   alphabetLimit?: number;
+  /** Where merges may not cross: `words` (default), or `gpt2`, for comparison with tokenizers that split as GPT-2's. */
+  pattern?: SplitPattern;
 }
 
 /** Trains on texts (one sentence each).
  * @throws OptionError if the vocabulary has no room for bytes and alphabet, or no text holds a character. */
 export function trainBpe(texts: Iterable<string>, options: BpeOptions): TokenizerFile {
-  const { vocabularySize, minimumCharacterCount = 5, alphabetLimit = 2000 } = options;
+  const { vocabularySize, minimumCharacterCount = 5, alphabetLimit = 2000, pattern = 'words' } = options;
   if (!Number.isInteger(vocabularySize) || vocabularySize > 65536)
     throw new OptionError(`trainBpe: vocabularySize is an integer up to 65536, got ${vocabularySize}`);
-  const counts = countPieces(texts);
+  const counts = countPieces(texts, pieceSplitter(pattern));
   if (counts.size === 0) throw new OptionError('trainBpe: no text holds a character');
   const tokens: string[] = [...SPECIAL_TOKENS];
   for (let byte = 0; byte < 256; byte++) tokens.push(byteToken(byte));
@@ -34,7 +44,7 @@ export function trainBpe(texts: Iterable<string>, options: BpeOptions): Tokenize
     truncation: null,
     padding: null,
     added_tokens: SPECIAL_TOKENS.map((content, id) => ({ id, content, ...plainToken })),
-    ...LAYOUT,
+    ...layoutOf(pattern),
     model: {
       type: 'BPE',
       dropout: null,
@@ -52,11 +62,11 @@ export function trainBpe(texts: Iterable<string>, options: BpeOptions): Tokenize
 
 const plainToken = { single_word: false, lstrip: false, rstrip: false, normalized: false, special: true };
 
-function countPieces(texts: Iterable<string>): Map<string, number> {
+function countPieces(texts: Iterable<string>, split: (text: string) => string[]): Map<string, number> {
   const counts = new Map<string, number>();
   for (const text of texts) {
     if (text === '') continue;
-    for (const piece of splitPieces(prepare(text))) counts.set(piece, (counts.get(piece) ?? 0) + 1);
+    for (const piece of split(prepare(text))) counts.set(piece, (counts.get(piece) ?? 0) + 1);
   }
   return counts;
 }

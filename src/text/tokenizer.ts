@@ -3,7 +3,16 @@
 import * as library from '@huggingface/tokenizers';
 import { FileFormatError, OptionError } from '../tensor/errors.js';
 import { describe } from '../tensor/host.js';
-import { byteToken, LAYOUT, prepare, SPECIAL_TOKENS, splitPieces, type TokenizerFile } from './layout.js';
+import {
+  byteToken,
+  layoutOf,
+  pieceSplitter,
+  prepare,
+  SPECIAL_TOKENS,
+  SPLIT_PATTERNS,
+  type SplitPattern,
+  type TokenizerFile,
+} from './layout.js';
 import { type Span, splitWords, wordsOfTokens } from './words.js';
 
 /** The part of the library used here; its own declarations do not resolve under Node's module resolution. */
@@ -69,8 +78,9 @@ function check(json: unknown): TokenizerFile {
   if (!isObject(json) || !isObject(json.model)) return fail('no model in it');
   const { model } = json;
   if (model.type !== 'BPE') return fail(`model type is ${describe(model.type)}, expected "BPE"`);
+  const layout = layoutOf(patternOf(json) ?? 'words');
   for (const part of ['normalizer', 'pre_tokenizer', 'post_processor', 'decoder'] as const)
-    if (canonical(json[part]) !== canonical(LAYOUT[part])) fail(`${part} is not the one Fovea writes`);
+    if (canonical(json[part]) !== canonical(layout[part])) fail(`${part} is not the one Fovea writes`);
   for (const [key, value] of [
     ['unk_token', '<unk>'],
     ['byte_fallback', true],
@@ -80,6 +90,11 @@ function check(json: unknown): TokenizerFile {
     if (model[key]) fail(`model.${key} is set`);
   checkVocabulary(model, fail);
   return json as unknown as TokenizerFile;
+}
+
+/** The pattern that splits the file's text, if it is one of ours. */
+function patternOf({ pre_tokenizer: given }: { pre_tokenizer?: unknown }): SplitPattern | undefined {
+  return SPLIT_PATTERNS.find((pattern) => canonical(given) === canonical(layoutOf(pattern).pre_tokenizer));
 }
 
 /** JSON with sorted keys: the order of a file's keys means nothing. '' where it is nested too deeply to write. */
@@ -137,6 +152,7 @@ class BpeTokenizer implements Tokenizer {
   readonly vocabularySize: number;
   readonly longestToken: number;
   private readonly model: Merger;
+  private readonly split: (prepared: string) => string[];
   private readonly names: string[] = [];
   private readonly ids: Map<string, number>;
   /** Value of a byte token, by id, else -1. */
@@ -145,6 +161,7 @@ class BpeTokenizer implements Tokenizer {
 
   constructor(file: TokenizerFile) {
     this.model = new BPE(file.model);
+    this.split = pieceSplitter(patternOf(file)!);
     this.ids = new Map(Object.entries(file.model.vocab));
     this.vocabularySize = this.ids.size;
     for (const [token, id] of this.ids) this.names[id] = token;
@@ -156,7 +173,7 @@ class BpeTokenizer implements Tokenizer {
   encodeIds(text: string): Int32Array {
     const ids: number[] = [];
     if (text !== '')
-      for (const piece of splitPieces(prepare(text))) for (const id of this.piece(piece).ids) ids.push(id);
+      for (const piece of this.split(prepare(text))) for (const id of this.piece(piece).ids) ids.push(id);
     return Int32Array.from(ids);
   }
 
@@ -167,7 +184,7 @@ class BpeTokenizer implements Tokenizer {
     // Offset in the prepared text, which has one more space in front.
     let end = -1;
     if (text !== '')
-      for (const piece of splitPieces(prepare(text))) {
+      for (const piece of this.split(prepare(text))) {
         const { ids: pieceIds, lengths } = this.piece(piece);
         let start = end;
         pieceIds.forEach((id, i) => {

@@ -6,6 +6,7 @@ import {
   aggregateByWord,
   cleanSentence,
   loadTokenizer,
+  type SplitPattern,
   splitWords,
   trainBpe,
 } from '../../dist/text/index.js';
@@ -45,6 +46,34 @@ describe('training', () => {
     expect(model.vocab['<s>']).toBe(1);
     expect(model.merges.map((pair) => pair.join(''))).not.toContain('<s>');
     expect(loadTokenizer(JSON.stringify({ ...file, model })).decode([])).toBe('');
+  });
+
+  test('splits as GPT-2 where asked to: an elision’s apostrophe stands alone; the file tells', () => {
+    const texts = Array(9).fill("l'homme n'est 12 d'été, don't");
+    const options = { vocabularySize: 400, minimumCharacterCount: 1 };
+    const split = (pattern: SplitPattern) => {
+      const trained = trainBpe(texts, { ...options, pattern });
+      const own = loadTokenizer(JSON.stringify(trained));
+      expect(Array.from(own.encodeIds(texts[0]))).toEqual(library(trained).encode(texts[0]).ids);
+      expect(own.decode(own.encodeIds(texts[0]))).toBe(texts[0]);
+      return own.encode(texts[0]).tokens;
+    };
+    expect(split('gpt2')).toEqual([
+      ' l',
+      "'",
+      'homme',
+      ' n',
+      "'",
+      'est',
+      ' 12',
+      ' d',
+      "'",
+      'été',
+      ',',
+      ' don',
+      "'t",
+    ]);
+    expect(split('words').slice(0, 6)).toEqual([" l'", 'homme', " n'", 'est', ' 1', '2']);
   });
 
   test('refuses a vocabulary without room, or no text', () => {
