@@ -79,9 +79,7 @@ function boundedBias(data: Float32Array | Float64Array): Convert {
   return (from, to, out, at) => {
     for (let i = from; i < to; i++, at++) {
       const x = data[i];
-      if (x > MOST_BIAS && x !== Number.POSITIVE_INFINITY) out[at] = MOST_BIAS;
-      else if (x < -MOST_BIAS && x !== Number.NEGATIVE_INFINITY) out[at] = -MOST_BIAS;
-      else out[at] = x;
+      out[at] = Number.isFinite(x) ? Math.max(-MOST_BIAS, Math.min(MOST_BIAS, x)) : x;
     }
   };
 }

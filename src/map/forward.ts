@@ -63,7 +63,7 @@ async function runParts(
   const output = floats('output', p.output.shape);
   const rows = p.statistics.shape.reduce((a, n) => a * n, 1);
   const made = { ...numbers(rows, 0), output };
-  const scratch = [numbers(0, 0), numbers(0, 0)];
+  const scratch: ForwardNumbers[] = [];
   for (const part of parts) {
     if (isPiece(part)) {
       const piece = { ...part, keys: part.keys?.[0] };
@@ -151,15 +151,14 @@ async function runRanges(
 ): Promise<void> {
   const to = boxesOf(p, part as Omit<Part, 'keys'>);
   const rows = sizeOfBox(to.statistics);
-  const [whole, next] = scratch.map((own, n) => {
-    if (own.rowMax.length !== rows) scratch[n] = numbers(rows, p.Dv);
-    return scratch[n];
-  });
+  if (scratch[0]?.rowMax.length !== rows) Object.assign(scratch, [numbers(rows, p.Dv), numbers(rows, p.Dv)]);
+  const [whole, next] = scratch;
   const dense = { output: denseBox(rows * p.Dv), statistics: denseBox(rows) };
   for (const [n, range] of part.keys!.entries()) {
     const piece = { ...part, keys: range };
-    await runPiece(engine, p, piece, keys, n === 0, readTo(n === 0 ? whole : next, dense));
-    if (n > 0) join(whole, next, p.Dv);
+    const first = n === 0;
+    await runPiece(engine, p, piece, keys, first, readTo(first ? whole : next, dense));
+    if (!first) join(whole, next, p.Dv);
   }
   for (const name of NAMES) scatter(whole[name], into[name], name === 'output' ? to.output : to.statistics);
 }

@@ -44,8 +44,8 @@ function cellBytes(p: AttentionProblem, pass: Pass, [nb, nh, rows, keys]: readon
 
 /** Splits [0, n) evenly into ranges of at most `most`, rounded up to multiples of `unit`. */
 export function split(n: number, most: number, unit = 1): Range[] {
-  const count = Math.max(1, Math.ceil(n / Math.max(unit, most)));
-  const step = Math.max(unit, Math.ceil(n / count / unit) * unit);
+  const count = Math.ceil(n / Math.max(unit, most));
+  const step = Math.ceil(n / count / unit) * unit;
   const ranges: Range[] = [];
   for (let from = 0; from < n; from += step) ranges.push([from, Math.min(n, from + step)]);
   return ranges;
@@ -103,11 +103,8 @@ function* planEntries(
     (p.k.batch === 0 && p.v.batch === 0 ? 1 : nb) * nk * span * key +
     nb * nh * rows * row +
     cellBytes(p, pass, [nb, nh, rows, span]);
-  /** The largest n that fits, where bytes grow evenly with n. */
-  const most = (f: (n: number) => number) => {
-    const first = f(1);
-    return first > budget.bytes ? 0 : 1 + Math.floor((budget.bytes - first) / Math.max(1, f(2) - first));
-  };
+  /** The largest n that fits, where bytes grow evenly with n; 0 or less where not even one does. */
+  const most = (f: (n: number) => number) => 1 + Math.floor((budget.bytes - f(1)) / (f(2) - f(1)));
   const rows: Range = [0, Lq];
   if (keys.length === 1) {
     const entries = most((n) => bytes(n, Hkv, H, Lq));

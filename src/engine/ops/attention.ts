@@ -154,7 +154,7 @@ function rowDeltas(engine: Engine, call: AttentionCall, base: Base): void {
 /** What one owner of dk and dv runs through: the batch entries that share k or v, and a key head's query heads. */
 function shares({ B, H, Hkv, k, v, packed }: AttentionCall): { batches: number; heads: number } {
   const broadcast = B > 1 && !packed && (k.batch === 0 || v.batch === 0);
-  return { batches: broadcast ? B : 1, heads: Hkv > 0 ? H / Hkv : 1 };
+  return { batches: broadcast ? B : 1, heads: H / Hkv };
 }
 
 /** How an owner's work is split, and where pieces of dq are kept meanwhile: from shapes alone. */
@@ -281,6 +281,6 @@ function check({ q, k, v, H, Hkv, D, Dv }: AttentionCall): void {
 
 /** Units per part: enough work to repay a dispatch, and parts enough for threads to share evenly. */
 function unitsPerPart(units: number, work: number): number {
-  const enough = Math.ceil(PART_WORK / Math.max(1, work));
+  const enough = Math.ceil(PART_WORK / work);
   return Math.max(1, Math.min(enough, Math.ceil(units / 8)), Math.ceil(units / MAXIMUM_PARTS));
 }

@@ -168,7 +168,7 @@ function backwardTile(args: usize, row: i32, rows: i32, tile: i32, n: i32, keys:
   for (let r0 = 0; r0 < rows; r0 += GROUP) {
     const valid = min(GROUP, rows - r0);
     const low = firstKey(r0, valid), high = lastKey(r0, valid);
-    const a = max(tile, low & ~3), b = min(tile + n, high);
+    const a = max(tile, low), b = min(tile + n, high);
     const at = <usize>r0 << 2;
     if (a < b) {
       from = min(from, r0);

@@ -69,7 +69,7 @@ function biasChunk(args: usize, row: i32, rows: i32): void {
   startRows(args, row, rows);
   for (let r0 = 0; r0 < rows; r0 += GROUP) {
     const valid = min(GROUP, rows - r0);
-    const from = firstKey(r0, valid) & ~3, to = lastKey(r0, valid);
+    const from = firstKey(r0, valid), to = lastKey(r0, valid);
     if (from < to) biasGroup(args, row, r0, valid, from, to);
   }
 }

@@ -13,7 +13,7 @@
 // Scores are summed in another order than attentionForward's, so that the backward pass, which recomputes them, goes with
 // that one alone. No dropout, no packed sequences.
 import { expScore, logScore4, tanh4 } from './attention-math';
-import { clearRows } from './attention-rows';
+import { clearRow } from './attention-rows';
 import {
   address, B, D, Dv, H, Hkv, LOWEST, Lk, Lq, SHARED_SLOTS, batch, bias, boundRow, decode, diagonal, hasAlibi, head, k, kRow, mask, q,
   qRow, rowHigh, rowLow, scale, scratchRest, selectPair, sink, slope, softcap, statAt, v, vRow,
@@ -94,7 +94,7 @@ function weighRun(args: usize, b: i32, firstHead: i32, r0: i32, rows: i32, run: 
     const at = partialOf(args, i) + run;
     softmaxRow(r, address(args, SHARED_SLOTS + 5) + (at << 3));
     store<u32>(bounds + (<usize>r << 4), <u32>(address(args, SHARED_SLOTS + 4) + at * (<usize>Dv << 2)), 8);
-    clearRows(load<u32>(bounds + (<usize>r << 4), 8), 0, 1, Dv);
+    clearRow(load<u32>(bounds + (<usize>r << 4), 8), Dv);
   }
   for (let a = from; a < to; a += KEYS) {
     for (let r = 0; r < rows; r++) contextRow(r, a, min(a + KEYS, to));
@@ -288,7 +288,7 @@ function joinRow(args: usize, i: i32): void {
     total = sink == -Infinity ? 0 : 1;
   } else if (sink != -Infinity) total += expScore(sink - base);
   const to = outputRow(args, i);
-  clearRows(to, 0, 1, Dv);
+  clearRow(to, Dv);
   if (!empty) {
     let o = address(args, SHARED_SLOTS + 4) + at * (<usize>Dv << 2);
     for (let s = stats; s < end; s += 8) {

@@ -101,7 +101,7 @@ function cellScores(args: usize, qT: usize, t: i32, r0: i32, valid: i32, a: i32,
  * diagonal that makes up for it.
  */
 function scatteredScores(args: usize, t: i32, r0: i32, valid: i32, a: i32, b: i32): f32 {
-  const o = diagonal, rest = queryT + <usize>(CHUNK * D) * 4, kept = rest + <usize>D * CELLS;
+  const o = diagonal, kept = queryT + <usize>D * CELLS;
   memory.copy(moved, args, ALL_SLOTS << 2);
   store<u32>(moved + (25 << 2), 0);
   store<u32>(moved + (26 << 2), 0);
@@ -110,8 +110,8 @@ function scatteredScores(args: usize, t: i32, r0: i32, valid: i32, a: i32, b: i3
     const row = t + r0 + r;
     store<i32>(moved + (24 << 2), o + positionOf(row) - row);
     selectPair(moved, 0, 0);
-    packRows(q + <usize>row * qRow, qRow, 1, D, packScale(), rest);
-    factor = cellScores(moved, rest, t, r0 + r, 1, a, b);
+    packRows(q + <usize>row * qRow, qRow, 1, D, packScale(), queryT);
+    factor = cellScores(moved, queryT, t, r0 + r, 1, a, b);
     for (let j: usize = 0; j < <usize>(b - a); j++) {
       store<f32>(kept + j * CELLS + (<usize>r << 2), load<f32>(cells + j * CELLS));
     }

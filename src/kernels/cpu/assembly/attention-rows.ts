@@ -102,11 +102,11 @@ function addRow(from: usize, to: usize, width: i32): void {
 }
 
 export function clearRows(to: usize, stride: usize, rows: i32, width: i32): void {
-  for (let r = 0; r < rows; r++) {
-    const end = to + (<usize>width << 2);
-    let at = to;
-    for (; at + 16 <= end; at += 16) v128.store(at, f32x4.splat(0));
-    for (; at < end; at += 4) store<f32>(at, 0);
-    to += stride;
-  }
+  for (let r = 0; r < rows; r++) clearRow(to + <usize>r * stride, width);
+}
+
+export function clearRow(to: usize, width: i32): void {
+  const end = to + (<usize>width << 2);
+  for (; to + 16 <= end; to += 16) v128.store(to, f32x4.splat(0));
+  for (; to < end; to += 4) store<f32>(to, 0);
 }

@@ -12,7 +12,7 @@ import { expScore, logScore4 } from './attention-math';
 import { LOWEST4, MINUS_INFINITY, SIGN } from './constants';
 import { exp4 } from './math';
 import { CELLS, GROUP, packRows, rowProduct } from './attention-products';
-import { clearRows, copyRows, stageRows, stagedStride, unpackRows } from './attention-rows';
+import { clearRow, copyRows, stageRows, stagedStride, unpackRows } from './attention-rows';
 import { anyForbidden, dropoutCells, packScale, rawScores, scoreCells } from './attention-cells';
 import { divideCells, dropCells, markForbidden, rescale, signForbidden, weighCells } from './attention-softmax';
 import { addContext, addContextByCell, allFinite } from './attention-tiles';
@@ -40,7 +40,7 @@ function layOut(): void {
   queryT = sums + <usize>CHUNK * ((Dv + 7) & ~7) * 4;
   zeros = queryT + <usize>D * CHUNK * 4;
   valueCopy = zeros + 8 * CELLS;
-  clearRows(zeros, 0, 1, 64);
+  clearRow(zeros, 64);
 }
 
 export function attentionForward(args: usize, part: u32): void {
@@ -81,9 +81,9 @@ function forwardChunk(args: usize, from: i32, rows: i32): void {
 
 /** One group of rows and the keys of a tile, [tile, end). */
 function attendGroup(args: usize, from: i32, r0: i32, valid: i32, tile: i32, end: i32): void {
-  // Keys nobody in the group may attend to are left out, in whole steps of 4 from the tile's start.
+  // Keys nobody in the group may attend to are left out.
   const first = firstKey(r0, valid);
-  const a = max(tile, first & ~3), b = min(end, lastKey(r0, valid)), n = b - a;
+  const a = max(tile, first), b = min(end, lastKey(r0, valid)), n = b - a;
   if (n <= 0) return;
   const stride = stagedStride(vRow, Dv), y = values + <usize>(a - tile) * stride;
   const width = (Dv + 7) & ~7, c = sums + <usize>(r0 * width) * 4;
@@ -91,7 +91,7 @@ function attendGroup(args: usize, from: i32, r0: i32, valid: i32, tile: i32, end
   const moved = weighGroup(args, from, r0, valid, a, b, leaks, fresh);
   if (moved) rescale(c, width, <usize>r0 << 2);
   if (leaks) {
-    if (fresh) clearRows(c, 0, 1, width * GROUP);
+    if (fresh) clearRow(c, width * GROUP);
     addContextByCell(cells, slopeCells, n, y, stride, width, c);
   } else addContext(cells, n, y, stride, width, fresh ? zeros : 0, c, valid);
 }
@@ -101,7 +101,7 @@ function attendGroup(args: usize, from: i32, r0: i32, valid: i32, tile: i32, end
  * output are made in place, for turning sums [Dv][8] would cost more than their wider tiles save.
  */
 function attendFew(args: usize, from: i32, r0: i32, valid: i32, tile: i32, end: i32): void {
-  const a = max(tile, firstKey(r0, valid) & ~3), b = min(end, lastKey(r0, valid));
+  const a = max(tile, firstKey(r0, valid)), b = min(end, lastKey(r0, valid));
   if (a < b) {
     const leaks = mayLeak(r0, a, b, tile, end);
     weighGroup(args, from, r0, valid, a, b, leaks, true);
@@ -163,7 +163,7 @@ function valuesFinite(n: i32, width: i32): bool {
 /** Rows marked as empty (factor −0) are 0, whatever their forbidden cells held. */
 function clearEmpty(args: usize, i: i32, r: i32, count: i32): void {
   for (let n = 0; n < count; n++) {
-    if (load<i32>(rowAux + (<usize>(r + n) << 2)) == <i32>0x80000000) clearRows(outputRow(args, i + n), 0, 1, Dv);
+    if (load<i32>(rowAux + (<usize>(r + n) << 2)) == <i32>0x80000000) clearRow(outputRow(args, i + n), Dv);
   }
 }
 
