@@ -151,6 +151,40 @@ const picked: Step = {
   },
 };
 
+/** Rows with slopes, each at its own distance from the keys; the last of them is aligned with the last key. */
+const pickedSlopes: Step = {
+  name: 'picked rows with slopes have the numbers they have among all, lower-right',
+  run: async (lab) => {
+    const { engine } = lab;
+    await spoilStep.run(lab);
+    const [count, Lk] = [29, 140];
+    const shapes = { q: [1, 1, 96, 8], k: [1, 1, Lk, 8], v: [1, 1, Lk, 8] };
+    const alibi = { data: Float32Array.of(0.05), shape: [1] };
+    const rows = Int32Array.from({ length: count }, (_, t) => 3 * t + 1);
+    for (const window of [
+      [-1, -1],
+      [70, 0],
+    ] as const) {
+      const one = makeCase(shapes, { alibi, window }, generator(70));
+      const all = await readingOf(engine, one, [0, 1], (call) =>
+        attentionStatistics({ ...call, offset: Lk - count }),
+      );
+      const some = await readingOf(engine, one, [0, 1], (call) => {
+        const q = { ...call.q, row: 24, offset: 8 };
+        return attentionStatistics(
+          { ...call, q, Lq: count, offset: 'lower-right' },
+          engine.tensor(rows, [count]),
+        );
+      });
+      const numbers = (x: Float32Array, i: number) => [0, 8].map((n) => x[(i >> 3) * 16 + n + (i & 7)]);
+      rows.forEach((i, t) => {
+        const [got, want] = [numbers(some, t), numbers(all, i)];
+        for (const n of [0, 1]) near(got[n], want[n], `row ${i}, window ${window}`);
+      });
+    }
+  },
+};
+
 /** A row of NaN has a sum of NaN, one whose scores are all −∞ is empty. */
 const unordinary: Step = {
   name: 'statistics of rows of NaN and of −∞',
@@ -203,6 +237,7 @@ export const edgeNumberSteps: Step[] = [
   seenThrough,
   ...emptied,
   picked,
+  pickedSlopes,
   unordinary,
   pooled,
 ];

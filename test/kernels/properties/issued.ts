@@ -318,6 +318,9 @@ const decodeParts: Step = {
   },
 };
 
+/** Slots of pictures alone. */
+const POOLED = ['positions', 'slices', 'blocks', 'origin', 'span', 'columns', 'reach', 'most'];
+
 const readingParts: Step = {
   name: 'parts of what maps read',
   run: async ({ engine }) => {
@@ -330,7 +333,10 @@ const readingParts: Step = {
         assert.deepEqual(attentionMoments(call, stats, 3).shape, [spans, groups, 3, 8]);
         assert.deepEqual(attentionStatistics(call).shape, [spans, groups, 2, 8]);
         assert.deepEqual(attentionDiagonal(call, stats, -2).shape, [groups, 8]);
-      }).map(({ kernel, parts, slots }) => `${kernel.slice(9)} ${parts}, ${slots.width}, ${slots.own}`);
+      }).map(({ kernel, parts, slots }) => {
+        for (const name of POOLED) assert.equal(slots[name], 0, name);
+        return `${kernel.slice(9)} ${parts}, ${slots.width}, ${slots.own}`;
+      });
     assert.deepEqual(issued(64, 100, 8), [
       'Cells 1, 1024, 0',
       'Moments 1, 4096, 3',

@@ -54,6 +54,25 @@ export const largeSteps: Step[] = [
       for (const x of [q, k].map(numbersOf)) for (let n = 0; n < x.length; n++) x[n] *= 2e19;
     }),
   ),
+  caseStep(
+    'q near the end of float32, a scale above 1',
+    () =>
+      changed([1, 9, 70, 8, 8], { scale: 4 }, 24, ({ problem: { q, k } }) => {
+        for (const [x, factor] of [
+          [q, 2 ** 125],
+          [k, 2 ** -125],
+        ] as const)
+          for (let n = 0; n < numbersOf(x).length; n++) numbersOf(x)[n] *= factor;
+      }),
+    1e-5,
+  ),
+  ...[2, -2].map((scale) =>
+    caseStep(
+      `more keys than are summed in float64, forbidden ones among them, scale ${scale}`,
+      () => changed([1, 9, 270, 4, 8], { scale, causal: 'lower-right' }, 26, () => {}),
+      1e-5,
+    ),
+  ),
   caseStep('a scale that is subnormal', () => changed([1, 9, 70, 8, 8], { scale: 1e-40 }, 22, () => {})),
   caseStep('bias at the ends of float32', () => {
     const ends = [-3.3e38, 3.3e38, 1, Number.NEGATIVE_INFINITY];

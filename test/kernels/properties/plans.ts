@@ -6,6 +6,7 @@ import type { AttentionProblem, CellTensor } from '../../../dist/attention/probl
 import { validateAttention } from '../../../dist/attention/validate.js';
 import {
   budget,
+  bytesPerCell,
   keyRanges,
   type Part,
   type Pass,
@@ -290,4 +291,14 @@ const splits: Step = {
   },
 };
 
-export const planSteps: Step[] = [splits, ...plans];
+const cellsOfMaps: Step = {
+  name: 'bytes of a cell: those of a mask and a bias with one for each row and key',
+  run: async () => {
+    const [mask, bias] = [bools(9, 7), floats(9, 7)];
+    const bytes = (options: AttentionOptions) => bytesPerCell(problemOf([1, 1, 1, 9, 7, 4, 4], options));
+    assert.deepEqual([bytes({}), bytes({ mask }), bytes({ bias }), bytes({ mask, bias })], [0, 1, 4, 5]);
+    assert.equal(bytes({ mask: bools(7), bias: floats(9, 1) }), 0);
+  },
+};
+
+export const planSteps: Step[] = [splits, cellsOfMaps, ...plans];

@@ -164,6 +164,7 @@ const long = (name: string, [n, m]: Range, options: (random: () => number) => ob
 
 const longSteps: Step[] = [
   long('keys of two spans', [5, 4170], () => ({})),
+  long('keys of two spans, a row beyond a group', [9, 4170], () => ({})),
   long('the diagonal of lower-right', [66, 4110], () => ({ causal: 'lower-right' })),
   long('windows of rows that are picked', [150, 140], () => ({ window: [12, 5], causal: { offset: 9 } })),
   long('slopes, a mask and a window', [150, 140], (random) => ({

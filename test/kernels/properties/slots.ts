@@ -91,10 +91,13 @@ const present: Step = {
       ...{ seedLow: 2 ** 31 + 9, batchOrigin: 1, headOrigin: 2, queryOrigin: 3, keep: 0, keepBatch: 0 },
     };
     for (const [name, value] of Object.entries(wanted)) assert.equal(slots[name], value, name);
-    const kept = slotsOf((own) => ({
-      offset: -(2 ** 30),
-      dropout: { rate: 0, keep: { ...cells(own), offset: 2 } },
-    })).slots;
+    let keep = 0;
+    const kept = slotsOf((own) => {
+      const of = { ...cells(own), offset: 2 };
+      keep = of.tensor.pointer + 2;
+      return { offset: -(2 ** 30), dropout: { rate: 0, keep: of } };
+    }).slots;
+    assert.equal(kept.keep, keep);
     const { dropMode, dropScale, keepBatch, keepHead, keepRow, keepKey, offset } = kept;
     assert.deepEqual([dropMode, dropScale, keepBatch, keepHead, keepRow, keepKey], [2, 1, 4, 3, 2, 1]);
     assert.equal(offset, -(2 ** 29));
