@@ -7,6 +7,7 @@
 //   --fresh    forget what was found; else a mutant that was caught counts as caught until its own file changes
 //   --seed     another order: with --fresh, a sample that tests were not written for
 //   --only     mutants whose place, path:line:column, matches the regular expression TEXT
+//   --work     run none, but record what the calls of test/kernels/properties/work.ts take now
 // It works in .cache/mutate; sources and dist/ stay as they are. The order is random but fixed, so a run that was
 // stopped is a fair sample. What it found is recorded in bench/results/mutation.json.
 //
@@ -19,7 +20,7 @@ import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { listMutants, makeProgram } from './mutate/program.mjs';
-import { record, summary } from './mutate/record.mjs';
+import { record, recordWork, summary } from './mutate/record.mjs';
 
 const root = join(import.meta.dirname, '..');
 const folder = join(root, '.cache', 'mutate');
@@ -35,6 +36,7 @@ const { values } = parseArgs({
     fresh: { type: 'boolean', default: false },
     only: { type: 'string', default: '' },
     seed: { type: 'string', default: '' },
+    work: { type: 'boolean', default: false },
   },
 });
 
@@ -131,6 +133,10 @@ async function survey() {
 
 console.error('compiling ...');
 const hash = await makeProgram(root, folder);
+if (values.work) {
+  await recordWork(root, folder);
+  process.exit();
+}
 const only = new RegExp(values.only);
 const mutants = listMutants(folder).filter(({ file, line, column }) =>
   only.test(`${file}:${line}:${column}`),

@@ -2,6 +2,8 @@
 import { execFileSync } from 'node:child_process';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { pathToFileURL } from 'node:url';
+import { makeMeter } from './meter.mjs';
 
 /** Mutants that ran and are programs at all, and how many of them were caught. */
 export function summary(mutants, results) {
@@ -57,4 +59,20 @@ export function record(root, mutants, results) {
     survivors,
   };
   writeFileSync(join(root, 'bench/results/mutation.json'), `${JSON.stringify(made, null, 1)}\n`);
+}
+
+/** Writes what calls take now beside the property that holds them to it, and tells which take more or less than before. */
+export async function recordWork(root, folder) {
+  const file = join(root, 'test/kernels/properties/work.json');
+  const { countWork } = await import(pathToFileURL(join(folder, 'properties.mjs')).href);
+  const meter = await makeMeter();
+  const [before, now] = [JSON.parse(readFileSync(file, 'utf8')), await countWork(meter)];
+  await meter.engine.dispose();
+  for (const [name, work] of Object.entries(now)) {
+    for (const [kernel, count] of Object.entries(work)) {
+      const was = before[name]?.[kernel];
+      if (was !== count) console.log(`${name}: ${kernel} ${was ?? 'none'} → ${count}`);
+    }
+  }
+  writeFileSync(file, `${JSON.stringify(now, null, 2)}\n`);
 }

@@ -54,6 +54,20 @@ export function burnt(engine) {
   return new Uint32Array(bufferOf(engine), FUEL, 1)[0];
 }
 
+/** What the properties' lab calls a meter, of an engine whose loops burn fuel: { engine, turns() }. */
+export function meterOf(engine) {
+  let last = burnt(engine);
+  return {
+    engine,
+    turns() {
+      const now = burnt(engine);
+      const since = now - last;
+      last = now;
+      return since;
+    },
+  };
+}
+
 /** Which of `count` places an engine's kernels have marked since the last call. */
 export function takeMarks(engine, count) {
   const marks = new Uint8Array(bufferOf(engine), MARKS, count);

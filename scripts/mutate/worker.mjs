@@ -7,7 +7,7 @@ import { pathToFileURL } from 'node:url';
 import { deserialize, serialize } from 'node:v8';
 import { Worker } from 'node:worker_threads';
 import { listMutants } from './program.mjs';
-import { burnt, fuelEdits, marking, mutate, refuel, TURNS, takeMarks } from './watch.mjs';
+import { burnt, fuelEdits, marking, meterOf, mutate, refuel, TURNS, takeMarks } from './watch.mjs';
 
 const [folder, early] = process.argv.slice(2);
 // The mutant of the dispatch that is on. Choices made while the modules load need it before.
@@ -58,7 +58,8 @@ async function firstFailure(wasm, numbers, after = () => {}) {
   let step = 'start';
   Atomics.add(progress, 0, 1);
   try {
-    const lab = { engine: await make(1), make, makeApart };
+    const engine = await make(1);
+    const lab = { engine, make, makeApart, meter: async () => meterOf(engine) };
     for (const number of numbers) {
       step = steps[number].name;
       Atomics.add(progress, 0, 2);

@@ -13,13 +13,19 @@ import { opsSteps } from './ops.js';
 import { planSteps } from './plans.js';
 import { readingSteps } from './readings.js';
 import { slotSteps } from './slots.js';
+import { workSteps } from './work.js';
 
 export { apartEngine } from './apart.js';
 export { truths } from './lab.js';
+export { countWork } from './work.js';
+
+/** Counted and recorded in the strict build: the other has wider tiles. */
+export const STRICT_ALONE = 'turns of loops, strict build';
 
 /** Groups of steps by title; the order is that of the mutation script. */
 export const PROPERTIES: Record<string, readonly Step[]> = {
   'every option at once': [spoilStep, ...cornerSteps],
+  [STRICT_ALONE]: workSteps,
   'random calls': randomSteps.flatMap((step, n) => (n % 10 === 0 ? [spoilStep, step] : [step])),
   'calls in which plain float32 is lucky': unluckySteps,
   'the door of engine tensors': opsSteps,

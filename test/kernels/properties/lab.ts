@@ -6,6 +6,13 @@ import type { Engine } from '../../../dist/engine/types.js';
 import { budget } from '../../../dist/map/parts.js';
 import { type Case, largestError, type Results, runKernels, truthOf } from '../attention-cases.js';
 
+/** An engine of one thread that counts the turns of its kernels' loops. */
+export interface Meter {
+  readonly engine: Engine;
+  /** Turns since the last call. */
+  turns(): number;
+}
+
 export interface Lab {
   /** Of one thread. */
   readonly engine: Engine;
@@ -13,6 +20,8 @@ export interface Lab {
   make(threads: number): Promise<Engine>;
   /** One that runs the parts of each command apart and backwards; with `ends`, also with each operand at the memory's end: see apart.ts. */
   makeApart(ends?: boolean): Promise<Engine>;
+  /** The lab's own; it is disposed with the lab. */
+  meter(): Promise<Meter>;
 }
 
 export interface Step {
