@@ -1,10 +1,10 @@
 // Where engines come from: createEngine, the lazy default one, and where bundled applications keep the files.
 import { cores, mayBlock, mayShare } from '#platform';
-import { EngineError, OptionError } from '../tensor/errors.js';
+import { EngineError, FoveaError, OptionError } from '../tensor/errors.js';
 import { checkOptions } from '../tensor/host.js';
 import { CpuEngine, KERNEL_NAMES } from './cpu-engine.js';
 import { DirectExecutor } from './direct.js';
-import type { ExecutorOptions } from './executor.js';
+import type { Executor, ExecutorOptions } from './executor.js';
 import { type Build, chooseBuild } from './kernels.js';
 import { QueuedExecutor, startEngineWorker } from './queued.js';
 import type { Engine, EngineOptions, Tensor } from './types.js';
@@ -26,10 +26,7 @@ const configuration: Configuration = {};
 /** Tells where the WebAssembly and worker files lie, before the first engine is made.
  * Throws OptionError for a name it does not know. */
 export function configure(options: Configuration): void {
-  const unknown = Object.keys(options).find((key) => key !== 'wasmUrl' && key !== 'workerUrl');
-  if (unknown !== undefined) {
-    throw new OptionError(`configure: expected wasmUrl or workerUrl, got ${unknown}`);
-  }
+  checkOptions('configure', options, ['wasmUrl', 'workerUrl']);
   Object.assign(configuration, options);
 }
 
@@ -48,10 +45,21 @@ export async function createEngine(options: EngineOptions = {}): Promise<Engine>
   const threads = chooseThreads(options.threads);
   const build = chooseBuild(simd);
   const setup: ExecutorOptions = { threads, build, kernels: KERNEL_NAMES, ...configuredUrls(build) };
-  const executor = mayBlock
-    ? await DirectExecutor.create(setup)
-    : await QueuedExecutor.create(setup, startEngineWorker(setup.workerUrl));
-  return new CpuEngine(executor, build);
+  return new CpuEngine(await startExecutor(setup), build);
+}
+
+async function startExecutor(setup: ExecutorOptions): Promise<Executor> {
+  try {
+    if (mayBlock) return await DirectExecutor.create(setup);
+    return await QueuedExecutor.create(setup, startEngineWorker(setup.workerUrl));
+  } catch (cause) {
+    if (cause instanceof FoveaError) throw cause;
+    // A bundle without an address of its own (CommonJS), or a worker that the page may not start.
+    throw new EngineError(
+      `no engine starts here: ${(cause as Error)?.message}; configure({ wasmUrl, workerUrl }) tells where its files lie`,
+      { cause },
+    );
+  }
 }
 
 /** The configured files as absolute addresses: a worker's relative ones would start from its own script. */

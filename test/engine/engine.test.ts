@@ -75,8 +75,9 @@ describe('making an engine', () => {
 
   test('configure refuses names it does not know; a relative address needs a page', async () => {
     expect(() => configure({ wasmURL: 'a' } as object)).toThrow(
-      new OptionError('configure: expected wasmUrl or workerUrl, got wasmURL'),
+      new OptionError('configure: unknown option "wasmURL", expected one of wasmUrl, workerUrl'),
     );
+    expect(() => configure(null as never)).toThrow(OptionError);
     configure({ wasmUrl: './kernels.wasm' });
     await expect(createEngine()).rejects.toThrow(OptionError);
     configure({ wasmUrl: undefined });

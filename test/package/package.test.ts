@@ -1,6 +1,7 @@
 // The packed package: what it holds, how it runs, type-checks and is bundled in a project of its own.
 import { readdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { build } from 'esbuild';
 import { publint } from 'publint';
 import { formatMessage } from 'publint/utils';
 import { beforeAll, describe, expect, test } from 'vitest';
@@ -77,6 +78,31 @@ describe('the packed package', () => {
     expect(row[1]).toBeCloseTo(0.75, 6);
     expect(output[0]).toBe(10);
     expect(output[1]).toBeCloseTo(0.25 * 10 + 0.75 * 20, 5);
+  }, 130_000);
+});
+
+const FROM_COMMON_JS = `
+  const { attention } = require('fovea');
+  const q = { data: new Float32Array(8), shape: [2, 4] };
+  attention(q, q, q, { causal: true }).then(
+    ({ output }) => console.log(output.shape.join()),
+    (error) => console.log(error.code, error.message),
+  );`;
+
+describe('from CommonJS', () => {
+  test('require() gives the whole of it', async () => {
+    await writeFile(join(made.project, 'required.cjs'), FROM_COMMON_JS);
+    const { code, stdout } = await node(['required.cjs'], { cwd: made.project, timeout: 120_000 });
+    expect({ code, stdout }).toEqual({ code: 0, stdout: '2,4\n' });
+  }, 130_000);
+
+  test('a bundle that knows no address of its own tells what to configure', async () => {
+    const outfile = join(made.project, 'bundled.cjs');
+    const stdin = { contents: FROM_COMMON_JS, resolveDir: made.project };
+    await build({ stdin, outfile, bundle: true, platform: 'node', format: 'cjs', logLevel: 'silent' });
+    const { code, stdout } = await node([outfile], { cwd: made.project, timeout: 120_000 });
+    expect(code).toBe(0);
+    expect(stdout).toMatch(/^FOVEA_ENGINE no engine starts here: .*configure\(\{ wasmUrl, workerUrl \}\)/);
   }, 130_000);
 });
 
