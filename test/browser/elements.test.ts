@@ -121,6 +121,27 @@ describe.skipIf(!findChromium())('elements that compute nothing', () => {
       expect(await focused()).toBe('key1');
     });
 
+    test('a word reached by keys is never under the readout; a hint lies over no word', async () => {
+      await page.setViewportSize({ width: 390, height: 500 });
+      await words(60, 60);
+      const readout = page.locator('fovea-words .readout');
+      const place = () => readout.evaluate((own) => getComputedStyle(own).position);
+      expect(await place()).toBe('static');
+      await page.locator('fovea-words [data-side=query]').first().focus();
+      expect(await place()).toBe('sticky');
+      const room = () =>
+        page.evaluate(() => {
+          const root = document.querySelector('fovea-words')!.renderRoot as ShadowRoot;
+          const { top, bottom } = root.activeElement!.getBoundingClientRect();
+          return Math.min(top, root.querySelector('.readout')!.getBoundingClientRect().top - bottom);
+        });
+      for (let n = 1; n <= 40; n++) {
+        await page.keyboard.press('ArrowDown');
+        expect(await room()).toBeGreaterThan(0);
+      }
+      expect(await focused()).toBe('query40');
+    });
+
     test('partners are spoken where a word is reached by keys, and only shown under the pointer', async () => {
       await words(4, 4);
       const status = page.locator('fovea-words [role=status]');

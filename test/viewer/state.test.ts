@@ -4,7 +4,7 @@ import { describe, expect, test } from 'vitest';
 import type { Trace } from '../../dist/index.js';
 import { groupsOf, select } from '../../viewer/app/groups.js';
 import { formatState, parseState, sentenceOf } from '../../viewer/app/state.js';
-import { entryTitle, groupTitle, STRINGS, sideTitle } from '../../viewer/app/strings.js';
+import { entryTitle, groupTitle, percentText, STRINGS, sideTitle } from '../../viewer/app/strings.js';
 
 const NAMES = [
   ...['view', 'trace', 'trace2', 'text', 'at', 'head', 'at2', 'head2', 'look', 'units', 'measure', 'word'],
@@ -86,6 +86,12 @@ describe('an address', () => {
     expect(sentenceOf({ text: '' })).toBe('');
     expect(sentenceOf(parseState('#text=A house.'))).toBe('A house.');
   });
+});
+
+test('a probability is written without exponents', () => {
+  expect([1, 0.997, 0.5, 0.066, 1e-4, 7.9e-15, 0].map(percentText)).toEqual([
+    ...['100 %', '100 %', '50 %', '6.6 %', '0.01 %', '< 0.01 %', '< 0.01 %'],
+  ]);
 });
 
 const entry = (name: string, shape: readonly number[]) => ({ name, shape, queries: 'a', keys: 'b' });

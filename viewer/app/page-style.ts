@@ -119,7 +119,7 @@ export const pageStyle = css`
   }
   .message {
     display: flex;
-    align-items: start;
+    align-items: center;
     gap: 0.6rem;
     margin: 0 0 1rem;
   }

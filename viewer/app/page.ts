@@ -169,6 +169,7 @@ export class FoveaPage extends LitElement {
       default:
         return html`${title}<view-compare
             .trace=${trace}
+            .name=${name}
             .second=${second?.trace}
             .secondName=${nameOf(this.state.second ?? '')}
             .failed=${this.secondFailed}

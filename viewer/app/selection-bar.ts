@@ -1,13 +1,21 @@
-// <selection-bar>: which kind of attention, which layer, which head. Tells by `selection-change` with a Place.
+// <selection-bar>: which kind of attention, which layer, which head, as fields of the bar around it. Tells by
+// `selection-change` with a Place.
 import type { Trace } from 'fovea';
-import { html, LitElement, nothing } from 'lit';
+import { css, html, LitElement, nothing } from 'lit';
 import { groupsOf, type Selection, select } from './groups.js';
 import type { Place } from './state.js';
 import { groupTitle, layerNumber, type Strings } from './strings.js';
 import { ui } from './ui.js';
 
 export class SelectionBar extends LitElement {
-  static override styles = [ui];
+  static override styles = [
+    ui,
+    css`
+      :host {
+        display: contents;
+      }
+    `,
+  ];
   static override properties = {
     trace: { attribute: false },
     place: { attribute: false },
@@ -25,17 +33,16 @@ export class SelectionBar extends LitElement {
     const groups = groupsOf(trace);
     const { group, entries, heads } = this.chosen;
     const count = group.entries[0].shape[0];
-    return html`<div class="bar" style="margin: 0">
-      ${
-        groups.length < 2
-          ? nothing
-          : this.field(
-              strings.kind,
-              groups.map(({ name }) => [name, groupTitle(name, strings)]),
-              group.name,
-              (name) => ({ at: name, head: this.place.head }),
-            )
-      }
+    return html`${
+      groups.length < 2
+        ? nothing
+        : this.field(
+            strings.kind,
+            groups.map(({ name }) => [name, groupTitle(name, strings)]),
+            group.name,
+            (name) => ({ at: name, head: this.place.head }),
+          )
+    }
       ${
         group.entries.length < 2
           ? nothing
@@ -62,8 +69,7 @@ export class SelectionBar extends LitElement {
               (head) => ({ at: this.place.at ?? group.name, head: head === '' ? undefined : Number(head) }),
             )
       }
-      <slot></slot>
-    </div>`;
+`;
   }
 
   private get chosen(): Selection {

@@ -179,6 +179,10 @@ export const groupTitle = (name: string, strings: Strings): string => ours(strin
 const ours = (words: Readonly<Record<string, string>>, name: string): string | undefined =>
   Object.hasOwn(words, name) ? words[name] : undefined;
 
+/** A probability in two digits; that of a long sentence is as good as none. */
+export const percentText = (share: number): string =>
+  share < 1e-4 ? '< 0.01 %' : `${Number((100 * share).toPrecision(2))} %`;
+
 /** `Layer 2` of an entry's name. */
 export function layerNumber(name: string): string {
   return /(?:^|[._])(\d+)(?=[._]|$)/.exec(name)?.[1] ?? '';

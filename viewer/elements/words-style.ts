@@ -101,6 +101,8 @@ export const wordsStyle = css`
     line-height: 1.5;
     white-space: pre;
     cursor: pointer;
+    /* Arrow keys bring a word into view above the readout, which may lie over the last ones. */
+    scroll-margin-block: 1rem 5rem;
     transition: background-color 120ms;
   }
   .word.deep {
@@ -130,6 +132,10 @@ export const wordsStyle = css`
     box-shadow: 0 -0.4rem 0.4rem var(--surface);
     font-size: 0.9375rem;
     line-height: 1.6;
+  }
+  /* A hint tells nothing worth the words it would lie over. */
+  .readout:has(.hint) {
+    position: static;
   }
   .verb {
     margin: 0 0.35rem;

@@ -25,7 +25,7 @@ const STRINGS = {
     key: 'Keys',
   },
   ko: {
-    attends: '보는 단어:',
+    attends: '이 단어가 보는 단어:',
     attended: '이 단어를 보는 단어:',
     left: '이 단어들 밖',
     hint: '단어를 가리키거나 화살표 키로 옮기세요. Enter로 고정합니다.',

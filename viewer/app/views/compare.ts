@@ -26,6 +26,9 @@ export class ViewCompare extends LitElement {
         --pane-height: clamp(18rem, 54vh, 40rem);
         margin-top: 0.9rem;
       }
+      section .bar {
+        margin: 0;
+      }
       h2 {
         margin: 0 0 0.6rem;
         font-size: 0.9375rem;
@@ -34,6 +37,7 @@ export class ViewCompare extends LitElement {
   ];
   static override properties = {
     trace: { attribute: false },
+    name: { attribute: false },
     second: { attribute: false },
     secondName: { attribute: false },
     failed: { attribute: false },
@@ -41,6 +45,7 @@ export class ViewCompare extends LitElement {
     strings: { attribute: false },
   };
   declare trace: Trace;
+  declare name: string;
   /** Another trace, for the right side: that of `state.second`, once it is there. */
   declare second: Trace | undefined;
   declare secondName: string;
@@ -61,7 +66,8 @@ export class ViewCompare extends LitElement {
         <p class="note linked">${strings.linked}</p>
       </div>
       <div class="sides">
-        ${this.side(strings.left, trace, state.place, 'place')} ${this.right()}
+        ${this.side(state.second === undefined ? strings.left : this.name, trace, state.place, 'place')}
+        ${this.right()}
       </div>`;
   }
 
@@ -89,13 +95,15 @@ export class ViewCompare extends LitElement {
       change(this, { box: name === 'place' ? detail : this.scale(trace, place, detail, true) });
     return html`<section class="card" aria-label=${title}>
       <h2>${title}</h2>
-      <selection-bar
-        single
-        .trace=${trace}
-        .place=${place}
-        .strings=${strings}
-        @selection-change=${({ detail }: CustomEvent<Place>) => change(this, { [name]: detail }, true)}
-      ></selection-bar>
+      <div class="bar">
+        <selection-bar
+          single
+          .trace=${trace}
+          .place=${place}
+          .strings=${strings}
+          @selection-change=${({ detail }: CustomEvent<Place>) => change(this, { [name]: detail }, true)}
+        ></selection-bar>
+      </div>
       <map-pane
         .trace=${trace}
         .place=${place}

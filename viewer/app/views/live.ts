@@ -8,7 +8,7 @@ import type { Live } from '../live.js';
 import { readWords, type WordWeights } from '../reading.js';
 import '../selection-bar.js';
 import { EXAMPLES, LIVE, type PageState, type Place, sentenceOf } from '../state.js';
-import { type Strings, sideTitle } from '../strings.js';
+import { percentText, type Strings, sideTitle } from '../strings.js';
 import { ui } from '../ui.js';
 
 /** Typing that pauses this long, in ms, is translated. */
@@ -77,6 +77,9 @@ export class ViewLive extends LitElement {
         justify-content: space-between;
         gap: 0.75rem;
         margin-bottom: 1.25rem;
+      }
+      .bar {
+        margin: 0;
       }
       .figures {
         align-self: end;
@@ -159,17 +162,18 @@ export class ViewLive extends LitElement {
     const result = live.result;
     if (!words || !result || text.trim() === '') return nothing;
     const [entry] = select(result.trace, state.place).entries;
-    const probability = (100 * Math.exp(result.translation.logProbability)).toPrecision(2);
     return html`<section class="card look">
       <header>
-        <selection-bar
-          .trace=${result.trace}
-          .place=${state.place}
-          .strings=${strings}
-          @selection-change=${({ detail }: CustomEvent<Place>) => change(this, { place: detail })}
-        ></selection-bar>
+        <div class="bar">
+          <selection-bar
+            .trace=${result.trace}
+            .place=${state.place}
+            .strings=${strings}
+            @selection-change=${({ detail }: CustomEvent<Place>) => change(this, { place: detail })}
+          ></selection-bar>
+        </div>
         <p class="figures">
-          ${strings.probability} ${probability} % · ${result.milliseconds.toFixed(0)} ${strings.milliseconds}
+          ${strings.probability} ${percentText(Math.exp(result.translation.logProbability))} · ${result.milliseconds.toFixed(0)} ${strings.milliseconds}
         </p>
       </header>
       <fovea-words

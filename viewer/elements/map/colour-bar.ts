@@ -190,22 +190,24 @@ export class ColourBar extends LitElement {
   static override styles = [
     shared,
     css`
-      :host { display: flex; flex-direction: column; gap: 10px; width: 92px; }
+      :host { --_from: 24px; display: flex; flex-direction: column; gap: 10px; width: 92px; }
       .scale { position: relative; flex: 1; margin: 6px 0; touch-action: none; cursor: ns-resize; }
       .spread { position: absolute; left: 0; top: 0; width: 22px; height: 100%; }
       .spread path { fill: var(--_muted); }
-      .colours { position: absolute; left: 24px; top: 0; width: 14px; height: 100%; border-radius: 3px;
+      .colours { position: absolute; left: var(--_from); top: 0; width: 14px; height: 100%; border-radius: 3px;
         box-shadow: inset 0 0 0 1px var(--_hair); }
-      .labels span { position: absolute; left: 48px; transform: translateY(50%); font-size: 11px; color: var(--_muted);
+      .labels span { position: absolute; left: calc(var(--_from) + 24px); transform: translateY(50%); font-size: 11px; color: var(--_muted);
         white-space: nowrap; font-variant-numeric: tabular-nums; pointer-events: none; }
       .labels .end { color: var(--_ink); font-weight: 600; }
-      .handle { position: absolute; left: 20px; width: 22px; height: 16px; margin-bottom: -8px; border-radius: 4px;
+      .handle { position: absolute; left: calc(var(--_from) - 4px); width: 22px; height: 16px; margin-bottom: -8px; border-radius: 4px;
         cursor: ns-resize; outline: none; }
       .handle::before { content: ''; position: absolute; left: 0; right: 0; top: 6px; height: 4px; border-radius: 2px;
         background: var(--_surface); box-shadow: 0 0 0 1.5px var(--_ink); transition: box-shadow 0.12s; }
       .handle:hover::before { box-shadow: 0 0 0 2px var(--_accent); }
       .handle:focus-visible::before { box-shadow: 0 0 0 3px var(--_accent); }
-      .fit { align-self: flex-start; margin-left: 14px; }
+      .fit { align-self: flex-start; margin-left: max(0px, calc(var(--_from) - 10px)); }
+      /* A narrow map needs the histogram's room. */
+      @container (max-width: 480px) { :host { --_from: 4px; width: 54px; } .spread { display: none; } }
       @media (prefers-reduced-motion: reduce) { .handle::before { transition: none; } }
     `,
   ];

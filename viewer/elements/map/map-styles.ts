@@ -69,8 +69,7 @@ export const mapStyles = css`
   @container (max-width: 860px) { .readout { min-height: 48px; align-content: start; } }
   @container (max-width: 480px) {
     .readout { min-height: 69px; }
-    .body { gap: 8px; }
-    fovea-colour-bar { width: 78px; }
+    .body { gap: 4px; }
   }
   .ink-ink { color: var(--_ink); } .ink-muted { color: var(--_muted); }
   .ink-accent { color: var(--_accent); } .ink-surface { color: var(--_surface); } .ink-empty { color: var(--_empty); }
