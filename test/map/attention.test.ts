@@ -178,6 +178,20 @@ describe('attention', () => {
     }
   });
 
+  test.each([
+    ['near 0 leaves even weights', 1e-300, { scale: 0 }],
+    ['beyond float32 leaves scores as they are', 1e300, {}],
+  ])('a softcap %s, error ≤ 1e-6', async (_, softcap, plain) => {
+    const [a, b] = [
+      await attention(q, k, v, { softcap, engine }),
+      await attention(q, k, v, { ...plain, engine }),
+    ];
+    expect(maxError(a.output.data as Float32Array, b.output.data as Float32Array)).toBeLessThan(1e-6);
+    const place = { batch: 1, head: 3, query: 4 };
+    expect(maxError(await a.map.row(place), await b.map.row(place))).toBeLessThan(1e-6);
+    for (const { map } of [a, b]) map.dispose();
+  });
+
   test('seeds of 64 bits draw as the reference does', async () => {
     const far = { causal: { offset: 2 ** 30 }, window: [2 ** 31 - 1, -1] as const, allowReference: true };
     for (const seed of [3, 2 ** 45 + 1, 0xffffffffffffffffn]) {

@@ -87,6 +87,11 @@ function addressOf(x: { tensor: Tensor; offset?: number } | undefined, bytes: nu
   return x ? x.tensor.pointer + (x.offset ?? 0) * bytes : 0;
 }
 
+/** A softcap that float32 would make 0 or ∞ caps as the nearest that it holds: scores to nearly 0, or hardly at all. */
+function heldCap(softcap: number): number {
+  return softcap === 0 ? 0 : Math.max(2 ** -126, Math.min(2 ** 120, softcap));
+}
+
 const NO_STRIDES = [0, 0, 0, 0] as const;
 
 /** The slots all attention kernels read. One literal of names written out: computed and spread ones cost 15 µs a call. */
@@ -126,7 +131,7 @@ export function callSlots(
     D,
     Dv,
     scale,
-    softcap,
+    softcap: heldCap(softcap),
     causal: +causal,
     windowLeft: bounded(window[0]),
     windowRight: bounded(window[1]),
