@@ -19,7 +19,7 @@ import {
   qRow, rowHigh, rowLow, scale, scratchRest, selectPair, sink, slope, softcap, statAt, v, vRow,
 } from './attention-state';
 import { cellScale, packScale } from './attention-cells';
-import { dots, exactDot } from './attention-decode-dots';
+import { dots, exactDot, longDot } from './attention-decode-dots';
 import { LOWEST4, MINUS_INFINITY, SIGN } from './constants';
 import { firstLanes, sumLanes } from './lanes';
 import { exp4 } from './math';
@@ -32,6 +32,12 @@ const SPLIT: i32 = 256;
 const ROWS: i32 = 16;
 /** Keys that all rows pass before the next ones: they stay in the first-level cache. */
 const KEYS: i32 = 64;
+/**
+ * A row that is alone with keys or values wider than this reads them in memory's order, which arrives up to a third sooner: key
+ * by key, and values in blocks of so many numbers, for each 32 columns pass them anew.
+ */
+const NARROW: i32 = 32;
+const BLOCK: i32 = 1024;
 /** Rows of at most so many keys in the run sum all of a dot in float64: with few keys no error averages out. */
 const EXACT: i32 = 32;
 /** Bytes of one row's cells; up to three beyond the run are written. */
@@ -85,7 +91,7 @@ function weighRun(args: usize, b: i32, firstHead: i32, r0: i32, rows: i32, run: 
     startRow(r, (r0 + r) % Lq, from, to);
   }
   for (let a = from; a < to; a += KEYS) {
-    for (let r = 0; r < rows; r++) scoreRow(r, a, min(a + KEYS, to));
+    for (let r = 0; r < rows; r++) scoreRow(r, a, min(a + KEYS, to), rows == 1 && D > NARROW);
   }
   for (let r = 0; r < rows; r++) {
     selectPair(args, b, firstHead + (r0 + r) / Lq);
@@ -96,8 +102,9 @@ function weighRun(args: usize, b: i32, firstHead: i32, r0: i32, rows: i32, run: 
     store<u32>(bounds + (<usize>r << 4), <u32>(address(args, SHARED_SLOTS + 4) + at * (<usize>Dv << 2)), 8);
     clearRow(load<u32>(bounds + (<usize>r << 4), 8), Dv);
   }
-  for (let a = from; a < to; a += KEYS) {
-    for (let r = 0; r < rows; r++) contextRow(r, a, min(a + KEYS, to));
+  const step = rows == 1 && Dv > NARROW ? max(4, min(KEYS, BLOCK / Dv)) : KEYS;
+  for (let a = from; a < to; a += step) {
+    for (let r = 0; r < rows; r++) contextRow(r, a, min(a + step, to));
   }
 }
 
@@ -114,7 +121,7 @@ function startRow(r: i32, i: i32, from: i32, to: i32): void {
 }
 
 /** Scaled dots of row r with its keys among [a, b). */
-function scoreRow(r: i32, a: i32, b: i32): void {
+function scoreRow(r: i32, a: i32, b: i32, inOrder: bool): void {
   const at = bounds + (<usize>r << 4);
   const low = load<i32>(at);
   let j = max(a, low);
@@ -123,9 +130,10 @@ function scoreRow(r: i32, a: i32, b: i32): void {
   const rest: f64 = cellScale();
   let s = rowCells + <usize>r * CELL_ROW + (<usize>(j - low) << 2);
   let y = k + <usize>j * kRow;
-  if (load<i32>(at, 4) - low <= EXACT) {
+  const exact = load<i32>(at, 4) - low <= EXACT;
+  if (exact || inOrder) {
     for (; j < end; j++) {
-      store<f32>(s, exactDot(x, y, rest));
+      store<f32>(s, exact ? exactDot(x, y, rest) : longDot(x, y, rest));
       s += 4;
       y += kRow;
     }
