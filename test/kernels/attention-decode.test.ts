@@ -156,15 +156,25 @@ test.each(builds)('the same bits for 1, 2 and 3 threads, %s build', async (simd)
   for (const result of results) expect(result).toEqual(results[0]);
 });
 
-test('query heads that share a key head get the bits of heads that have copies of it', async () => {
-  const engine = await createEngine({ threads: 1 });
-  const shared = decode(4, 1, 2, 400, 16);
-  const apart = decode(4, 4, 2, 400, 16);
-  (apart.problem.q.tensor.data as Float32Array).set(shared.problem.q.tensor.data as Float32Array);
-  for (const name of ['k', 'v'] as const) {
-    const from = shared.problem[name].tensor.data as Float32Array;
-    for (let h = 0; h < 4; h++) (apart.problem[name].tensor.data as Float32Array).set(from, h * from.length);
-  }
-  expect(await forward(engine, shared)).toEqual(await forward(engine, apart));
-  await engine.dispose();
-});
+test.each([
+  [2, 16],
+  [1, 32],
+  [1, 64],
+  [1, 71],
+  [1, 150],
+])(
+  'query heads that share a key head get the bits of heads that have copies of it: Lq=%d, D=%d',
+  async (Lq, D) => {
+    const engine = await createEngine({ threads: 1 });
+    const shared = decode(4, 1, Lq, 400, D);
+    const apart = decode(4, 4, Lq, 400, D);
+    (apart.problem.q.tensor.data as Float32Array).set(shared.problem.q.tensor.data as Float32Array);
+    for (const name of ['k', 'v'] as const) {
+      const from = shared.problem[name].tensor.data as Float32Array;
+      for (let h = 0; h < 4; h++)
+        (apart.problem[name].tensor.data as Float32Array).set(from, h * from.length);
+    }
+    expect(await forward(engine, shared)).toEqual(await forward(engine, apart));
+    await engine.dispose();
+  },
+);
