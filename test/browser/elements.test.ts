@@ -1,5 +1,7 @@
 // <fovea-words> and <fovea-heads> in headless Chromium: how they lay themselves out, keys, what is told to screen readers, and
 // what is broken given to them. Skipped where no Chromium is found.
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import type { Page } from 'playwright-core';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest';
 import { findChromium } from '../../scripts/chromium.mjs';
@@ -39,6 +41,14 @@ describe.skipIf(!findChromium())('elements that compute nothing', () => {
   const press = async (...keys: string[]) => {
     for (const key of keys) await page.keyboard.press(key);
   };
+
+  test('the example of docs/page.md draws its words', async () => {
+    const doc = readFileSync(join(import.meta.dirname, '../../docs/page.md'), 'utf8');
+    const code = doc.match(/```ts\nimport 'fovea\/elements';\n([\s\S]*?)```/)![1];
+    await page.evaluate(`document.body.replaceChildren(); (() => { ${code} })()`);
+    const text = () => page.locator('fovea-words .frame').textContent();
+    for (const word of ['the', 'red', 'house', 'la', 'maison', 'rouge']) await until(text).toContain(word);
+  });
 
   describe('<fovea-words>', () => {
     const list = (name: string, n: number) => Array.from({ length: n }, (_, i) => `${name}${i}`);
