@@ -48,7 +48,7 @@ export function drawHeatMap(map: HeatMap, options: HeatMapOptions = {}): string 
     );
   if (values.length === 0) return '';
   const compact = color !== 'none' && (options.compact ?? rows.length > 40);
-  const layout = arrange(map, Math.max(24, width), compact);
+  const layout = arrange(map, Math.max(16, width), compact);
   return layout.bands
     .map((band) => {
       const row = (i: number) =>

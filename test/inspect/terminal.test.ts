@@ -31,7 +31,7 @@ const sequences = /\x1b\[[0-9;]*m/g;
 
 describe.each(Object.entries(maps))('%s', (_, map) => {
   describe.each(modes)('%s', (color) => {
-    test.each([24, 48, 120])('%i columns', (width) => {
+    test.each([16, 24, 48, 120])('%i columns', (width) => {
       const drawn = drawHeatMap(map, { color, width });
       expect(drawn.replaceAll('\x1b', '␛')).toMatchSnapshot();
       for (const line of drawn.replace(sequences, '').split('\n'))
