@@ -23,10 +23,10 @@ export function parseWeights(
   bytes: Uint8Array,
   expected: ReadonlyMap<string, readonly number[]>,
 ): Map<string, HostParameter> {
-  const { tensors } = parseSafetensors(bytes);
-  const fail = (message: string): never => {
-    throw new FileFormatError(`model.safetensors: ${message}`);
+  const fail = (message: string, cause?: unknown): never => {
+    throw new FileFormatError(`model.safetensors: ${message}`, { cause });
   };
+  const tensors = readTensors(bytes, fail);
   for (const name of tensors.keys())
     if (!expected.has(name)) fail(`unexpected tensor ${JSON.stringify(name)}`);
   const out = new Map<string, HostParameter>();
@@ -45,6 +45,15 @@ export function parseWeights(
     out.set(name, { shape, data });
   }
   return out;
+}
+
+function readTensors(bytes: Uint8Array, fail: (message: string, cause: unknown) => never) {
+  try {
+    return parseSafetensors(bytes).tensors;
+  } catch (error) {
+    if (!(error instanceof FileFormatError)) throw error;
+    return fail(error.message.replace(/^safetensors: /, ''), error);
+  }
 }
 
 function checkFinite(name: string, data: Float32Array): void {

@@ -93,8 +93,18 @@ export async function trainFromConfig(options: TrainRunOptions): Promise<TrainRe
 }
 
 /** Errors name the file. */
+/** A file's bytes. Rejects with FileFormatError for a folder, which Node refuses without its name. */
+async function readWhole(path: string): Promise<Uint8Array> {
+  try {
+    return await readFile(path);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'EISDIR') throw error;
+    throw new FileFormatError(`${path}: is a folder, expected a file`, { cause: error });
+  }
+}
+
 async function readConfig(path: string): Promise<TrainConfig> {
-  const text = await readFile(path, 'utf8');
+  const text = new TextDecoder().decode(await readWhole(path));
   try {
     return parseTrainConfig(text);
   } catch (cause) {
@@ -155,8 +165,8 @@ class TrainRun {
   async #material(goesOn: boolean): Promise<Material> {
     const config = this.#config;
     const { data, model } = config;
-    const trainBytes = await readFile(this.#path(data.train));
-    const validBytes = await readFile(this.#path(data.valid));
+    const trainBytes = await readWhole(this.#path(data.train));
+    const validBytes = await readWhole(this.#path(data.valid));
     const text = allPairs(parseParallelText(data.train, trainBytes));
     const allValid = parseParallelText(data.valid, validBytes);
     const tokenizerText = await this.#tokenizer(text, goesOn);
@@ -197,7 +207,7 @@ class TrainRun {
    */
   async #tokenizer(pairs: readonly (readonly [string, string])[], goesOn: boolean): Promise<string> {
     const { path, vocabulary, pattern } = this.#config.tokenizer;
-    if (path) return readFile(this.#path(path), 'utf8');
+    if (path) return new TextDecoder().decode(await readWhole(this.#path(path)));
     const own = goesOn ? await this.#folder.readTokenizer() : null;
     if (own !== null) return own;
     let text = (await this.#init?.readTokenizer()) ?? null;

@@ -75,6 +75,14 @@ test('a field that does not fit, and data that is missing: one line, exit 1', as
   const broken = await train([path]);
   expect(broken.code).toBe(1);
   expect(broken.err).toMatch(/^fovea: .*config\.json: train configuration: not JSON .*\n$/);
+  const folder = join(path, '..');
+  expect(await train([folder])).toEqual({
+    code: 1,
+    out: '',
+    err: `fovea: ${folder}: is a folder, expected a file\n`,
+  });
+  await addConfig(path, { output: 'out', data: { train: '.', valid: 'valid.tsv' } });
+  expect((await train([path])).err).toContain(`${folder}: is a folder, expected a file`);
   await addConfig(path, { output: 'out' });
   await rm(join(path, '../train.tsv'));
   const missing = await train([path]);

@@ -223,6 +223,8 @@ describe('what is wrong is a FileFormatError of one line', () => {
   test.each(weights)('model.safetensors: %s', (_, make, message) =>
     expectLine(['model.safetensors', make()], message),
   );
+  test('the file is named, whatever is wrong with it', () =>
+    expectLine(['model.safetensors', new Uint8Array(3)], /^model\.safetensors: expected 8 bytes of header/));
   test.each(configs)('config.json: %s', (_, change, message) => {
     const json = { ...JSON.parse(new TextDecoder().decode(files.get('config.json'))), ...change };
     return expectLine(['config.json', text(json)], message);
