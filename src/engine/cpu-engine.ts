@@ -30,6 +30,7 @@ export const KERNEL_NAMES: readonly string[] = [...SIGNATURES.keys()];
 export class CpuEngine implements Engine {
   readonly threads: number;
   readonly backend: string;
+  readonly broken: Promise<EngineError>;
   private readonly allocator: Allocator;
   private readonly live = { bytes: 0, tensors: 0 };
   private current: Scope | undefined;
@@ -43,6 +44,9 @@ export class CpuEngine implements Engine {
   ) {
     this.threads = executor.threads;
     this.backend = `wasm-${build}`;
+    this.broken = new Promise((resolve) => {
+      executor.onFailure = resolve;
+    });
     const base = heapBase(executor.threads);
     this.allocator = new Allocator(base, base);
   }

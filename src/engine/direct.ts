@@ -39,7 +39,6 @@ const LOOK_MILLISECONDS = 200;
 
 export class DirectExecutor implements Executor {
   failure: EngineError | undefined;
-  /** Hears the first failure, also one between jobs. */
   onFailure: ((error: EngineError) => void) | undefined;
   readonly threads: number;
   readonly maximumBytes: number;

@@ -37,6 +37,8 @@ export interface Executor {
   readonly maximumBytes: number;
   /** Set once a kernel trapped or a thread died: nothing may be issued any more. */
   readonly failure: EngineError | undefined;
+  /** Hears of it, also between commands. */
+  onFailure: ((error: EngineError) => void) | undefined;
   /** Staging of the next kernel's arguments, as unsigned integers and as floats. */
   readonly integers: Uint32Array;
   readonly floats: Float32Array;

@@ -5,6 +5,9 @@ export function receive(received: (message: unknown) => void): void {
   parentPort?.on('message', received);
 }
 
+/** Node tells a worker's end by itself. */
+export function showLife(): void {}
+
 export function report(message: unknown, transfer: ArrayBuffer[] = []): void {
   parentPort?.postMessage(message, transfer);
 }

@@ -27,6 +27,7 @@ interface Waiting {
 
 export class QueuedExecutor implements Executor {
   failure: EngineError | undefined;
+  onFailure: ((error: EngineError) => void) | undefined;
   readonly threads: number;
   readonly integers: Uint32Array;
   readonly floats: Float32Array;
@@ -145,8 +146,10 @@ export class QueuedExecutor implements Executor {
   }
 
   private fail(message: string, cause?: unknown): void {
-    this.failure ??= new EngineError(message, { cause });
+    if (this.failure) return;
+    this.failure = new EngineError(message, { cause });
     this.rejectAll(this.failure);
+    this.onFailure?.(this.failure);
   }
 
   private rejectAll(error: EngineError): void {

@@ -1,5 +1,6 @@
 // The engine as the rooms below see it: tensors, scopes, kernels by name. Nothing here knows WebAssembly memory.
 import type { KernelArguments, KernelName } from '../kernels/cpu/registry.js';
+import type { EngineError } from '../tensor/errors.js';
 
 export type EngineDType = 'float32' | 'int32' | 'bool';
 export type HostData = Float32Array | Int32Array | Uint8Array;
@@ -55,6 +56,8 @@ export interface Engine {
   run<K extends KernelName>(kernel: K, args: KernelArguments<K>, parts?: number): void;
   /** Resolves when all issued work is done; rejects with EngineError if a kernel failed. */
   finish(): Promise<void>;
+  /** Resolves when the engine breaks: a kernel failed, or a thread or a page's engine worker died. Nothing may be issued any more. */
+  readonly broken: Promise<EngineError>;
   /** Bytes of live tensors, and of the WebAssembly memory. */
   readonly memory: { readonly inUse: number; readonly reserved: number; readonly tensors: number };
   dispose(): Promise<void>;

@@ -1,5 +1,5 @@
 // Worker script: the engine behind a page, or a computing thread where all workers come from one configured file.
-import { receive } from '#port';
+import { receive, showLife } from '#port';
 import type { Command, EngineStart } from './commands.js';
 import { serveEngine } from './serve-engine.js';
 import { serveThread, type ThreadStart } from './serve-thread.js';
@@ -13,5 +13,8 @@ receive((message) => {
   }
   const start = message as EngineStart | ThreadStart;
   if (start.role === 'thread') serveThread(start);
-  else carryOut = serveEngine(start.options);
+  else {
+    showLife();
+    carryOut = serveEngine(start.options);
+  }
 });

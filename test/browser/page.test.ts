@@ -509,6 +509,25 @@ describe.skipIf(!chromiumPath)('the page', () => {
     expect(await page.getByLabel('Head').inputValue()).toBe('1');
   });
 
+  test.each([
+    ['ends', () => void (globalThis as unknown as { close(): void }).close()],
+    ['cannot read a message', () => void dispatchEvent(new MessageEvent('messageerror'))],
+  ])(
+    'an engine worker that %s is told while nobody asks for anything, with a way to go on',
+    async (_, die) => {
+      await visit('#trace=./korean.safetensors&view=words');
+      await page.locator('fovea-words button').first().waitFor();
+      const worker = page.workers().find((one) => /\/worker-/.test(one.url()))!;
+      // What ends does not answer.
+      worker.evaluate(die).catch(() => {});
+      await page.getByRole('alert').waitFor();
+      expect(await page.getByRole('alert').textContent()).toMatch(/has stopped: the engine worker died/);
+      await page.getByRole('button', { name: 'Reload the page' }).click();
+      await page.locator('fovea-words button').first().waitFor();
+      expect(await page.getByRole('alert').count()).toBe(0);
+    },
+  );
+
   test('nothing was thrown that nobody caught', () => {
     expect(errors).toEqual([]);
   });

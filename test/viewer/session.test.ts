@@ -40,7 +40,7 @@ async function give(name: string, answer: Response | Error = new Response(bytes 
 
 const make = () => {
   const changed = vi.fn();
-  return { session: new Session(changed), changed };
+  return { session: new Session(changed, () => {}), changed };
 };
 const file = (name: string, content: Uint8Array = bytes) => new File([content as BlobPart], name);
 /** A file that takes its time. */

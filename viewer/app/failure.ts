@@ -10,3 +10,20 @@ export function failure(error: unknown, strings: Strings, before?: string, retry
   return html`<span>${explain(error, strings, before)}</span>
     ${action ? html`<button class="plain" @click=${action}>${label}</button>` : nothing}`;
 }
+
+/** Told by the page's own message, with the way to go on. */
+const told = new WeakSet<Error>();
+
+export function pageTells(error: Error): void {
+  told.add(error);
+}
+
+const isTold = (error: unknown) => error instanceof Error && told.has(error);
+
+/** Of what a view shows in place of its content. */
+export const roleOf = (error: unknown) => (isTold(error) ? nothing : 'alert');
+
+/** As failure(), in a view: the page's own message is not said twice. */
+export function failureHere(error: unknown, strings: Strings, before?: string, retry?: () => void) {
+  return isTold(error) ? explain(error, strings, before) : failure(error, strings, before, retry);
+}

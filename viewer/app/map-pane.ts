@@ -3,7 +3,7 @@ import 'fovea/elements';
 import type { AttentionMap, TokenText, Trace, TraceEntry } from 'fovea';
 import { css, html, LitElement, nothing } from 'lit';
 import { Latest } from './events.js';
-import { failure } from './failure.js';
+import { failureHere, roleOf } from './failure.js';
 import { isEmpty } from './groups.js';
 import { follow, type Loading, loadingLine } from './loading.js';
 import { columnText, contextOf, rowText } from './reading.js';
@@ -98,7 +98,7 @@ export class MapPane extends LitElement {
   private picture(head: number, rows: readonly string[] | undefined, columns: readonly string[] | undefined) {
     const { strings, state, map, failed } = this;
     if (failed !== undefined)
-      return html`<p class="error" role="alert">${failure(failed, strings, undefined, () => this.read())}</p>`;
+      return html`<p class="error" role=${roleOf(failed)}>${failureHere(failed, strings, undefined, () => this.read())}</p>`;
     if (map === undefined) return loadingLine(this.loading, strings);
     return html`<fovea-map
       .map=${map}

@@ -2,7 +2,7 @@
 import type { Locale } from 'fovea/elements';
 import { html, LitElement, nothing } from 'lit';
 import type { StateChange } from './events.js';
-import { failure } from './failure.js';
+import { failure, failureHere, pageTells, roleOf } from './failure.js';
 import { pageStyle } from './page-style.js';
 import { nameOf, type PlaceOfTrace, Session } from './session.js';
 import {
@@ -47,7 +47,13 @@ export class FoveaPage extends LitElement {
   /** Why the second trace that the state names is not there. */
   declare private secondFailed: unknown;
   declare private dragging: boolean;
-  private readonly session = new Session(() => this.sessionChanged());
+  private readonly session = new Session(
+    () => this.sessionChanged(),
+    (error) => {
+      pageTells(error);
+      this.say(error);
+    },
+  );
   /** So that views see that the session, the same object, has changed. */
   private version = 0;
   /** The trace that is to be shown; undefined until the page knows. */
@@ -185,8 +191,8 @@ export class FoveaPage extends LitElement {
     const { busy, live } = this.session;
     const { error, phase } = wanted === LIVE ? live : { error: undefined, phase: 'idle' };
     if (error !== undefined && phase === 'done')
-      return html`<div class="empty card" role="alert">
-        ${failure(error, strings, live.modelFailed ? strings.noModel : undefined, () => void this.open())}
+      return html`<div class="empty card" role=${roleOf(error)}>
+        ${failureHere(error, strings, live.modelFailed ? strings.noModel : undefined, () => void this.open())}
       </div>`;
     if (busy || phase !== 'idle' || wanted === undefined)
       return html`<div class="empty card" role="status"><p>${strings.reading}</p></div>`;

@@ -39,11 +39,17 @@ export class Session {
   /** What is being opened. */
   private readonly opening: Partial<Record<PlaceOfTrace, Opening>> = {};
 
-  /** `changed` is called whenever what it holds is another. */
-  constructor(private readonly changed: () => void) {
+  /** `changed` is called whenever what it holds is another, `broken` when nothing can be computed any more. */
+  constructor(
+    private readonly changed: () => void,
+    broken: (error: Error) => void,
+  ) {
     this.config = readConfig();
-    // It starts while the page does; whoever needs it meets its error.
-    defaultEngine().catch(() => {});
+    // It starts while the page does; whoever needs it meets the error of its start.
+    defaultEngine().then(
+      (engine) => engine.broken.then(broken),
+      () => {},
+    );
     this.live = new Live(
       async () => (await this.config).model,
       () => this.liveChanged(),

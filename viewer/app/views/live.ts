@@ -2,7 +2,7 @@
 import 'fovea/elements';
 import { css, html, LitElement, nothing } from 'lit';
 import { change, Latest, report } from '../events.js';
-import { failure } from '../failure.js';
+import { failureHere, roleOf } from '../failure.js';
 import { select } from '../groups.js';
 import type { Live } from '../live.js';
 import { readWords, type WordWeights } from '../reading.js';
@@ -143,7 +143,7 @@ export class ViewLive extends LitElement {
       const [before, retry] = live.modelFailed
         ? [strings.noModel, () => void live.translate(text)]
         : [undefined, undefined];
-      return html`<p class="error" role="alert">${failure(live.error, strings, before, retry)}</p>`;
+      return html`<p class="error" role=${roleOf(live.error)}>${failureHere(live.error, strings, before, retry)}</p>`;
     }
     if (live.phase === 'loading') {
       const loaded = live.fraction >= 1;

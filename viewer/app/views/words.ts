@@ -5,7 +5,7 @@ import type { WordPlace } from 'fovea/elements';
 import { html, LitElement, nothing } from 'lit';
 import { choice, choiceStyle } from '../choice.js';
 import { change, Latest } from '../events.js';
-import { failure } from '../failure.js';
+import { failureHere, roleOf } from '../failure.js';
 import { isEmpty, isLong, select } from '../groups.js';
 import { readWords, type WordWeights } from '../reading.js';
 import '../selection-bar.js';
@@ -56,7 +56,7 @@ export class ViewWords extends LitElement {
         <button class="plain main" @click=${() => change(this, { view: 'map' }, true)}>${strings.toMap}</button>
       </div>`;
     if (failed !== undefined)
-      return html`<p class="error first" role="alert">${failure(failed, strings, undefined, () => this.read())}</p>`;
+      return html`<p class="error first" role=${roleOf(failed)}>${failureHere(failed, strings, undefined, () => this.read())}</p>`;
     if (!words) return html`<p class="note first" role="status">${strings.reading}</p>`;
     return this.sentences(entry, words);
   }
