@@ -1,6 +1,7 @@
 // The page in headless Chromium: bytes of its first load without the model, time until one can type and until the example's
 // translation and attention are drawn (its model, 5 MB, fetched and started), and the overview of 6 layers × 8 heads over
-// 60 tokens, from q and k at hand to all pictures read and painted. Medians of nine pages. `node bench/page.mjs`
+// 60 tokens, from q and k at hand to all pictures read and painted: in a browser that opens it first of all, in a page just
+// opened, and in one that has shown another. Medians of nine pages. `node bench/page.mjs`
 import { readFileSync } from 'node:fs';
 import { gzipSync } from 'node:zlib';
 import { chromium } from 'playwright-core';
@@ -51,9 +52,15 @@ const browser = await chromium.launch({ executablePath: findChromium(), args: ['
 const loads = [];
 const interactive = [];
 const example = [];
+const straight = [];
 const first = [];
 const overview = [];
 for (let round = 0; round < ROUNDS; round++) {
+  const fresh = await browser.newContext();
+  const only = await fresh.newPage();
+  await only.goto(`${server.url}#trace=./trace.safetensors&view=overview`);
+  straight.push(await drawn(only, 0));
+  await fresh.close();
   const context = await browser.newContext();
   const page = await context.newPage();
   const asked = new Set();
@@ -83,5 +90,6 @@ const ms = (list) =>
 console.log(`first load, compressed: ${(median(loads) / 1000).toFixed(1)} kB (bar: 400)`);
 console.log(`until one can type: ${ms(interactive)} (bar: 2000)`);
 console.log(`until the example is translated and drawn: ${ms(example)}`);
+console.log(`the overview opened first of all: ${ms(straight)} (bar: 100)`);
 console.log(`the overview in a page just opened: ${ms(first)}`);
 console.log(`overview of ${layers} × ${H} heads, ${L} tokens, read and painted: ${ms(overview)} (bar: 100)`);

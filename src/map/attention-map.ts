@@ -224,7 +224,13 @@ export class AttentionMap {
     }
     const data = allocate(B * H * Lq * Lk, this.shape);
     for (let b = 0; b < B; b++) {
-      for (let h = 0; h < H; h++) await this.copyPair(b, h, data, (b * H + h) * Lq * Lk);
+      const all = await this.live().together?.(b);
+      const size = this.lengths.queries[b] * this.lengths.keys[b];
+      for (let h = 0; h < H; h++) {
+        const at = (b * H + h) * Lq * Lk;
+        if (all) this.spread(b, all.subarray(h * size, (h + 1) * size), data, at);
+        else await this.copyPair(b, h, data, at);
+      }
     }
     return { dtype: 'float32', shape: [...this.shape], data };
   }
@@ -238,8 +244,15 @@ export class AttentionMap {
     for (let i = 0; i < queries; i += step) {
       const end = Math.min(queries, i + step);
       const tile = await this.live().tile(b, h, [i, end], [0, keys]);
-      for (let r = i; r < end; r++) into.set(tile.subarray((r - i) * keys, (r - i + 1) * keys), at + r * Lk);
+      this.spread(b, tile, into, at + i * Lk);
     }
+  }
+
+  /** Copies whole rows into rows of width Lk. */
+  private spread(b: number, rows: Float32Array, into: Float32Array, at: number): void {
+    const keys = this.lengths.keys[b];
+    for (let from = 0, to = at; from < rows.length; from += keys, to += this.shape[3])
+      into.set(rows.subarray(from, from + keys), to);
   }
 
   /** Copies the caller's arrays, which may then change. Returns the map. */

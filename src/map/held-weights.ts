@@ -127,6 +127,10 @@ export class HeldWeights extends KernelWeights {
     return [this.heads.find(this.name(part, head))!, this.whole ? head * this.rows(part) : 0];
   }
 
+  protected override atHand(): boolean {
+    return this.whole && [this.name('q', 0), this.name('k', 0)].every((name) => this.heads.find(name));
+  }
+
   protected override resides(): boolean {
     return true;
   }

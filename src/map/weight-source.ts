@@ -39,6 +39,8 @@ export interface Statistics {
 export interface WeightSource {
   /** Row-major [queries, keys] of one (batch, head). */
   tile(batch: number, head: number, queries: Range, keys: Range, progress?: Progress): Promise<Float32Array>;
+  /** Of all heads of a batch entry, [H, queries, keys]; undefined where that is more than goes at a time. */
+  together?(batch: number): Promise<Float32Array | undefined>;
   /** Advances the progress by 1 for every weight. */
   pool(work: PoolWork, progress: Progress): Promise<void>;
   moments(batch: number, head: number, progress: Progress): Promise<Moments>;

@@ -1,35 +1,27 @@
 // Weights from the kernels. A question is cut into parts of some rows and keys, each bounded in work and in what it takes
 // in the engine; keys of a head stay there between questions where they fit. How it is cut follows from shapes alone.
-import { type AttentionProblem, type CellTensor, keyHead } from '../attention/problem.js';
-import type { AttentionCall, AttentionStatistics, Cells, Operand } from '../engine/ops/attention.js';
+import type { AttentionCall, AttentionStatistics } from '../engine/ops/attention.js';
 import {
   attentionCells,
   attentionDiagonal,
   attentionMoments,
   attentionPool,
   attentionStatistics,
+  statisticsSize,
 } from '../engine/ops/attention-readings.js';
-import type { Engine, Tensor } from '../engine/types.js';
-import { type Box, download, upload } from './boxes.js';
-import { KeyHolder, type KeyRows, uploadPiece } from './call.js';
+import type { Tensor } from '../engine/types.js';
+import { download } from './boxes.js';
+import { KeyHolder, uploadStatistics } from './call.js';
 import { floats, inScope } from './forward.js';
-import {
-  compare,
-  type Known,
-  learn,
-  missingOf,
-  nextMissing,
-  type Row,
-  rowsToCompare,
-  statisticAt,
-} from './known.js';
+import { compare, learn, missingOf, nextMissing, type Row, rowsToCompare, statisticAt } from './known.js';
 import { Lock } from './lock.js';
 import { Measured, spanRows, statisticsFor } from './measured.js';
 import { budget, bytesPerCell, split } from './parts.js';
 import { Progress } from './progress.js';
-import { forget, residentKeys, staysResident } from './resident.js';
-import { retained, weighing } from './retained.js';
+import { forget } from './resident.js';
+import { retained } from './retained.js';
 import { blocksOf, foldLanes, longestSlice, slicesOf, spansOf } from './slices.js';
+import { WeightCalls } from './weight-calls.js';
 import {
   countOf,
   type Moments,
@@ -72,17 +64,8 @@ interface Cut {
   readonly ends?: Int32Array;
 }
 
-export class KernelWeights implements WeightSource {
-  protected problem: AttentionProblem;
+export class KernelWeights extends WeightCalls implements WeightSource {
   private readonly learning = new Lock();
-
-  constructor(
-    protected readonly engine: Engine,
-    problem: AttentionProblem,
-    protected known: Known,
-  ) {
-    this.problem = weighing(problem);
-  }
 
   async tile(
     batch: number,
@@ -104,6 +87,39 @@ export class KernelWeights implements WeightSource {
       return [download(attentionCells(call, statistics), out, box)];
     });
     return out;
+  }
+
+  /** All heads go to the engine and come back together, statistics first: a page waits twice, whatever their number. */
+  async together(batch: number): Promise<Float32Array | undefined> {
+    await undefined;
+    const { engine, known, problem: p } = this;
+    const { H } = p;
+    const rows = [0, p.queryCounts[batch]] as const;
+    const keys = [0, this.keyCount(batch)] as const;
+    const [n, m] = [rows[1], keys[1]];
+    const bytes = H * n * (m * (4 + bytesPerCell(p)) + 4 * p.D + 8);
+    if (H * n * m * p.D > WORK || bytes > budget.bytes / 2 || !this.atHand()) return undefined;
+    const heads = Array.from({ length: H }, (_, head) => head);
+    for (const head of heads) await this.check(batch, head, new Progress(1));
+    await this.learning.run(new Progress(1), () => this.measureTogether(batch, heads, rows, keys));
+    if (!this.atHand()) return undefined;
+    const held = new KeyHolder(engine, p, false);
+    try {
+      const [weights] = await inScope(engine, () => {
+        const piece = { batches: [batch, batch + 1], heads: [0, H], keyHeads: [0, 0], rows } as const;
+        const { rowMax, rowSum } = uploadStatistics(engine, p, known, piece);
+        const out = engine.empty([H, n, m]);
+        for (const head of heads) {
+          const own = (tensor: Tensor) => tensor.rows(head * n, (head + 1) * n);
+          const statistics = { rowMax: own(rowMax), rowSum: own(rowSum) };
+          attentionCells(this.call(batch, head, rows, keys, held), statistics, out.rows(head, head + 1));
+        }
+        return [out.read()];
+      });
+      return weights as Float32Array;
+    } finally {
+      held.dispose();
+    }
   }
 
   async pool(work: PoolWork, progress: Progress): Promise<void> {
@@ -183,10 +199,6 @@ export class KernelWeights implements WeightSource {
 
   dispose(): void {
     forget(this.engine, this);
-  }
-
-  private keyCount(batch: number): number {
-    return this.problem.packed ? this.problem.keyCounts[batch] : this.problem.Lk;
   }
 
   /** The diagonal, within what the kernels count with. */
@@ -274,74 +286,6 @@ export class KernelWeights implements WeightSource {
     return parts;
   }
 
-  /** The call of one (batch, head) with some rows and keys. */
-  private call(batch: number, head: number, rows: Rows, keys: Range, held: KeyHolder): AttentionCall {
-    const { engine, problem: p } = this;
-    const own = keyHead(p, head);
-    const q = this.queries(batch, head, rows);
-    const pair = { batches: [batch, batch + 1], heads: [head, head + 1], keyHeads: [own, own + 1] } as const;
-    const kv = this.keys(batch, own, keys) ?? held.of({ ...pair, rows: [0, 0], keys });
-    if (!(rows instanceof Int32Array)) {
-      return uploadPiece(engine, p, { ...pair, rows, keys }, { ...kv, q }, { sinks: false });
-    }
-    const call = uploadPiece(engine, p, { ...pair, rows: [0, 0], keys }, { ...kv, q }, { sinks: false });
-    const cells = (x: CellTensor | undefined, plain: Cells | undefined, bias: boolean) =>
-      x?.query ? this.scattered(x, batch, head, rows, keys, bias) : plain;
-    return {
-      ...call,
-      Lq: rows.length,
-      mask: cells(p.mask, call.mask, false),
-      bias: cells(p.bias, call.bias, true),
-    };
-  }
-
-  /** Whether all keys of a head lie in the engine. */
-  protected resides(batch: number): boolean {
-    return staysResident(this.problem, this.keyCount(batch));
-  }
-
-  /** Keys from `from` on of one key head, where they lie in the engine. */
-  protected keys(batch: number, own: number, [from]: Range): KeyRows | undefined {
-    const { engine, problem: p } = this;
-    if (!this.resides(batch)) return undefined;
-    const k = residentKeys(engine, this, p, batch, own, this.keyCount(batch));
-    const view = { ...k, offset: k.offset + from * k.row };
-    return { k: view, v: view };
-  }
-
-  /** Brings in, before each part, what it needs; undefined where all of it is at hand. */
-  protected bring(_batch: number, _head: number, _watch: Progress): Promise<void> | undefined {
-    return undefined;
-  }
-
-  /** Some rows of a query head; undefined: a range as it lies in the caller's arrays. */
-  protected queries(batch: number, head: number, rows: Rows): Operand | undefined {
-    if (!(rows instanceof Int32Array)) return undefined;
-    const { engine, problem: p } = this;
-    const { offsets, head: byHead, row, tensor } = p.q;
-    const starts = Array.from(rows, (i) => offsets[batch] + head * byHead + i * row);
-    const made = upload(engine, tensor, { starts, dimensions: [[p.D, 1]] });
-    return { tensor: made, offset: 0, batch: 0, head: 0, row: p.D };
-  }
-
-  private scattered(
-    x: CellTensor,
-    batch: number,
-    head: number,
-    rows: Int32Array,
-    keys: Range,
-    bias: boolean,
-  ): Cells {
-    const first = x.offsets[batch] + head * x.head + keys[0] * x.key;
-    const width = x.key === 0 ? 1 : keys[1] - keys[0];
-    const box: Box = { starts: Array.from(rows, (i) => first + i * x.query), dimensions: [[width, x.key]] };
-    return { tensor: upload(this.engine, x.tensor, box, { bias }), strides: [0, 0, width, +(x.key !== 0)] };
-  }
-
-  protected positions(rows: Rows): Tensor | undefined {
-    return rows instanceof Int32Array ? this.engine.tensor(rows, [rows.length]) : undefined;
-  }
-
   /** Computes those statistics of some rows that are not known yet, some rows at a time; what is known stays. */
   private async learn(batch: number, head: number, rows: Rows, progress: Progress): Promise<void> {
     const { known, problem: p } = this;
@@ -374,6 +318,33 @@ export class KernelWeights implements WeightSource {
       await this.measure(batch, head, rows, watch, (...row) => compare(known, p, ...row));
       known.doubt!.compared.add(pair);
     });
+  }
+
+  /** Computes the statistics of those heads of which some are not known yet. */
+  private async measureTogether(batch: number, heads: number[], rows: Range, keys: Range): Promise<void> {
+    const { engine, known, problem: p } = this;
+    const lacking = heads.filter((head) => nextMissing(known, p, [batch, head], rows, 0) < countOf(rows));
+    if (lacking.length === 0 || !this.atHand()) return;
+    const size = statisticsSize(rows[1], keys[1]);
+    const held = new KeyHolder(engine, p, false);
+    try {
+      const [made] = await inScope(engine, () => {
+        const out = engine.empty([lacking.length, size]);
+        lacking.forEach((head, n) => {
+          attentionStatistics(this.call(batch, head, rows, keys, held), undefined, out.rows(n, n + 1));
+        });
+        return [out.read()];
+      });
+      lacking.forEach((head, n) => {
+        const measured = new Measured(rows[1]);
+        measured.take((made as Float32Array).subarray(n * size, (n + 1) * size), 0, rows[1]);
+        measured.forEach((t, max, sum) => {
+          learn(known, p, [batch, head, t], max, sum);
+        });
+      });
+    } finally {
+      held.dispose();
+    }
   }
 
   /** Statistics of some rows over their keys alone. */

@@ -1,7 +1,8 @@
 // The host door: what attention(), attentionBackward(), mergeAttention() and the map promise beside their numbers.
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
-import { afterAll, describe, expect, test } from 'vitest';
+import { afterAll, describe, expect, test, vi } from 'vitest';
+import type { CpuEngine } from '../../dist/engine/cpu-engine.js';
 import * as fovea from '../../dist/index.js';
 import { budget } from '../../dist/map/parts.js';
 import { fromFloats, type HostTensor, toFloat64 } from '../../dist/tensor/host.js';
@@ -387,6 +388,20 @@ describe('map', () => {
     expect((await map.topKeys({ batch: 0, head: 0, query: 0, count: 9 })).keys.length).toBe(3);
     expect((await map.tile({ batch: 0, head: 0, queries: [2, 2] })).shape).toEqual([0, 7]);
     map.dispose();
+  });
+
+  test('toTensor waits for the engine twice a batch entry, whatever the number of heads, with the bits of tiles', async () => {
+    const own = randomTensor(random, [1, 8, 60, 16]);
+    const map = await fovea.attentionMap(own, own, { engine });
+    const same = await fovea.attentionMap(own, own, { engine });
+    const read = vi.spyOn(engine as CpuEngine, 'readTensor');
+    const { data } = await map.toTensor();
+    expect(read).toHaveBeenCalledTimes(2);
+    read.mockRestore();
+    for (let head = 0; head < 8; head++)
+      expect((await same.tile({ head })).data).toEqual(data.slice(head * 3600, (head + 1) * 3600));
+    map.dispose();
+    same.dispose();
   });
 
   test('batch and head may be left out where there is one; packed maps index within sequences', async () => {

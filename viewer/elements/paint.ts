@@ -23,7 +23,8 @@ function colours(): Uint32Array {
 export function paintPicture(canvas: HTMLCanvasElement, { data, rows, columns }: Picture): void {
   canvas.width = columns;
   canvas.height = rows;
-  const context = canvas.getContext('2d');
+  // Kept where the page's own thread writes: dozens of small ones are not worth the way to a graphics card.
+  const context = canvas.getContext('2d', { willReadFrequently: true });
   if (!context || rows * columns === 0) return;
   let most = 0;
   for (let n = 0; n < rows * columns; n++) if (data[n] > most) most = data[n];

@@ -50,10 +50,13 @@ const groups = ({ Lq }: AttentionCall) => Math.ceil(Lq / GROUP);
 const chunks = ({ Lq }: AttentionCall) => Math.ceil(Lq / CHUNK);
 const spans = ({ Lk }: AttentionCall) => Math.ceil(Lk / SPAN);
 
-/** Weights [Lq, Lk]: exp(score − rowMax)/rowSum, before dropout, 0 where forbidden. */
-export function attentionCells(call: AttentionCall, statistics: AttentionStatistics): Tensor {
+/** Weights [Lq, Lk]: exp(score − rowMax)/rowSum, before dropout, 0 where forbidden. `out` is for as many numbers. */
+export function attentionCells(
+  call: AttentionCall,
+  statistics: AttentionStatistics,
+  out = call.q.tensor.engine.empty([call.Lq, call.Lk]),
+): Tensor {
   const { Lq, Lk, D } = call;
-  const out = call.q.tensor.engine.empty([Lq, Lk]);
   if (out.size === 0) return out;
   const width = Math.max(256, Math.ceil(PART_WORK / (Math.min(Lq, CHUNK) * D) / 64) * 64);
   return issue('attentionCells', call, statistics, out, { width }, chunks(call) * Math.ceil(Lk / width));
@@ -88,9 +91,19 @@ export function attentionMoments(call: AttentionCall, statistics: AttentionStati
   return issue('attentionMoments', call, statistics, out, slots, chunks(call) * spans(call));
 }
 
-/** [spans, groups, 2, 8]: each row's maximum of the scores and Σ exp(score − maximum), no sink; −∞ and 0 if empty. */
-export function attentionStatistics(call: AttentionCall, positions?: Tensor): Tensor {
-  const out = call.q.tensor.engine.empty([spans(call), groups(call), 2, GROUP]);
+/** Numbers that attentionStatistics gives. */
+export const statisticsSize = (Lq: number, Lk: number): number =>
+  Math.ceil(Lk / SPAN) * Math.ceil(Lq / GROUP) * 2 * GROUP;
+
+/**
+ * [spans, groups, 2, 8]: each row's maximum of the scores and Σ exp(score − maximum), no sink; −∞ and 0 if empty. `out` is
+ * for as many numbers.
+ */
+export function attentionStatistics(
+  call: AttentionCall,
+  positions?: Tensor,
+  out = call.q.tensor.engine.empty([statisticsSize(call.Lq, call.Lk)]),
+): Tensor {
   const own = { positions: positions?.pointer ?? 0, width: SPAN };
   const parts = chunks(call) * spans(call);
   return issue('attentionStatistics', call, { rowMax: out, rowSum: out }, out, own, parts);

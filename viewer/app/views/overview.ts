@@ -186,11 +186,13 @@ async function picturesOf(entry: TraceEntry, signal: AbortSignal): Promise<HeadV
   const [rows, columns] = [Math.min(SIDE, Lq), Math.min(SIDE, Lk)];
   const estimate = isWhole(entry) ? undefined : 1;
   const size = { rows, columns, reduce: 'max', estimate, signal } as const;
+  if (rows === Lq && columns === Lk && H * Lq * Lk <= READ_WHOLE) {
+    const { data } = await map.toTensor();
+    const own = (head: number) => data.subarray(head * Lq * Lk, (head + 1) * Lq * Lk);
+    return Array.from({ length: H }, (_, head) => ({ picture: { data: own(head), rows, columns } }));
+  }
   const one = async (head: number): Promise<HeadView> => {
-    const { data } =
-      rows === Lq && columns === Lk
-        ? await map.tile({ batch: 0, head })
-        : await map.pool({ batch: 0, head, ...size });
+    const { data } = await map.pool({ batch: 0, head, ...size });
     return { picture: { data, rows, columns } };
   };
   return Promise.all(Array.from({ length: H }, (_, head) => one(head)));
