@@ -44,6 +44,9 @@ const HEADERS: Readonly<Record<string, string>> = {
   'Cache-Control': 'no-cache',
 };
 
+/** Bytes read from a file at a time: in Node's usual 64 kB a large trace costs three times the work. */
+const READ = 2 ** 20;
+
 /** All files of a folder, under addresses that begin with `prefix`; links are not followed. */
 export async function folderFiles(folder: string, prefix = '/'): Promise<[string, string][]> {
   const entries = await readdir(folder, { withFileTypes: true });
@@ -125,7 +128,7 @@ async function answer(
   if (request.method === 'HEAD' || size === 0) return void response.end();
   if (typeof file !== 'string') return void response.end(file.subarray(from, to + 1));
   // A page that gives up a request must not leave the file open.
-  await pipeline(createReadStream(file, { start: from, end: to }), response);
+  await pipeline(createReadStream(file, { start: from, end: to, highWaterMark: READ }), response);
 }
 
 async function sizeOf(file: Served): Promise<number | undefined> {
