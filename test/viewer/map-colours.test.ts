@@ -10,6 +10,7 @@ import {
   validRange,
   valueAt,
 } from '../../dist/elements/map/colours.js';
+import { LABEL, labelPlaces } from '../../dist/elements/map/numbers.js';
 
 const grey = colourTable((x) => [Math.round(255 * x), 0, 0]);
 const table = Uint32Array.from({ length: 1024 }, (_, i) => i);
@@ -102,4 +103,12 @@ test('a range that cannot be shown is none', () => {
   expect(validRange([0, Number.NaN], 'linear')).toBeUndefined();
   expect(validRange([0, 1], 'linear')).toEqual([0, 1]);
   expect(validRange([0, 1], 'log')![0]).toBeGreaterThan(0);
+});
+
+test.each([
+  ['at the ends of the bar', [0, 1], [0, 1]],
+  ['near them', [0.01, 0.97], [LABEL, 1 - LABEL]],
+  ['far from them', [0.3, 0.8], [0.3, 0.8]],
+])('the numbers of a range %s leave the bar its own first and last', (_, [low, high], places) => {
+  expect(labelPlaces(low, high)).toEqual(places);
 });

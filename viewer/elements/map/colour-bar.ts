@@ -2,7 +2,7 @@
 import { css, html, LitElement, type PropertyValues, svg } from 'lit';
 import { type Locale, preferredLocale, stringsOf } from '../locale.js';
 import { positionOf, type Range, type Scale, Spread, valueAt } from './colours.js';
-import { weightText } from './numbers.js';
+import { LABEL, labelPlaces, weightText } from './numbers.js';
 import { mapStrings } from './strings.js';
 import { styles as shared } from './styles.js';
 
@@ -12,8 +12,6 @@ const BARS = 64;
 const STEPS = 50;
 /** Ends closer than this share of the bar do not come. */
 const CLOSEST = 0.02;
-/** Numbers closer than this share of the bar would overlap. */
-const LABEL = 0.055;
 
 type End = 'low' | 'high';
 
@@ -72,8 +70,11 @@ export class ColourBar extends LitElement {
       const place = low + (i / (this.palette.length - 1)) * (high - low);
       return `${colour} ${(100 * place).toFixed(2)}%`;
     });
+    const text = (p: number) => weightText(valueAt(p, this.scale, this.domain), 2);
+    const ends = this.range.map((value) => weightText(value, 2));
+    const [least, most] = labelPlaces(ends[0] === text(0) ? 0 : low, ends[1] === text(1) ? 1 : high);
     const inner = [0, 0.25, 0.5, 0.75, 1].filter(
-      (p) => Math.abs(p - low) > LABEL && Math.abs(p - high) > LABEL,
+      (p) => Math.abs(p - least) >= LABEL && Math.abs(p - most) >= LABEL,
     );
     return html`
       <div class="scale" role="group" aria-label=${words.colourBar} @pointerdown=${this.grab} @dblclick=${this.refit}>
@@ -82,9 +83,9 @@ export class ColourBar extends LitElement {
         </svg>
         <div class="colours" style="background: linear-gradient(to top, ${stops.join(', ')})"></div>
         <div class="labels" aria-hidden="true">
-          ${inner.map((p) => html`<span style="bottom: ${100 * p}%">${weightText(valueAt(p, this.scale, this.domain), 2)}</span>`)}
-          <span class="end" style="bottom: ${100 * low}%">${weightText(this.range[0], 2)}</span>
-          <span class="end" style="bottom: ${100 * high}%">${weightText(this.range[1], 2)}</span>
+          ${inner.map((p) => html`<span style="bottom: ${100 * p}%">${text(p)}</span>`)}
+          <span class="end" style="bottom: ${100 * least}%">${ends[0]}</span>
+          <span class="end" style="bottom: ${100 * most}%">${ends[1]}</span>
         </div>
         ${this.handle('low', words.low, low)}${this.handle('high', words.high, high)}
       </div>

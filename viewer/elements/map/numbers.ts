@@ -26,3 +26,11 @@ export function countText(value: number): string {
 const whole = new Intl.NumberFormat('en-US', { maximumFractionDigits: 0 });
 
 const minus = (text: string) => text.replace('-', '−');
+
+/** Numbers closer than this share of a colour bar would overlap. */
+export const LABEL = 0.055;
+
+/** Where the numbers of the two ends stand: beside them, but clear of the bar's own first and last number. */
+export function labelPlaces(low: number, high: number): [least: number, most: number] {
+  return [low > 0 ? Math.max(low, LABEL) : 0, high < 1 ? Math.min(high, 1 - LABEL) : 1];
+}
