@@ -403,7 +403,7 @@ describe.skipIf(!chromiumPath)('the page', () => {
     await page.reload();
     const right = page.getByRole('region', { name: 'second.safetensors' });
     await right.getByText('second.safetensors was opened from disk. Open it again').waitFor();
-    expect(await page.locator('fovea-map').count()).toBe(1);
+    await expect.poll(() => page.locator('fovea-map').count()).toBe(1);
     await drop([...(await readFile(join(folder, 'korean.safetensors')))], 'second.safetensors');
     await right.locator('fovea-map').waitFor();
     await page.goBack();
