@@ -1,4 +1,5 @@
 // Figures as PNG, with no font and no native code: text is drawn with a pen, see lettering.ts.
+import { encode } from 'fast-png';
 import { Progress, type Watch } from '../map/progress.js';
 import { OptionError } from '../tensor/errors.js';
 import { describe } from '../tensor/host.js';
@@ -6,7 +7,6 @@ import { checkFigure, type Figure } from './figure.js';
 import { type DrawnCells, type DrawnText, layOut } from './layout.js';
 import { letter } from './lettering.js';
 import { coloursOf, type PaletteName, type Rgb } from './palette.js';
-import { PngFile } from './png-file.js';
 
 export interface PngOptions extends Watch {
   /** Pixels of the picture for one of the layout's: 2 is for screens and slides, 4 for print. Default 2. */
@@ -50,21 +50,20 @@ export async function drawPng(figure: Figure, { scale = 2, ...watch }: PngOption
       scale / 2,
     );
   const grids = [...drawing.panels, drawing.bar].map((cells) => new Grid(cells, scale, checked.palette));
-  const file = new PngFile(width, height);
-  const line = new Uint8Array(1 + 3 * width);
+  const data = new Uint8Array(3 * width * height).fill(255);
   const step = Math.max(1, Math.floor(PART / width));
   for (let from = 0; from < height; from += step) {
     await progress.next();
     const to = Math.min(height, from + step);
     for (let y = from; y < to; y++) {
-      line.fill(255, 1);
+      const line = data.subarray(3 * y * width, 3 * (y + 1) * width);
       for (const grid of grids) grid.drawLine(y, line);
       blend(ink.subarray(y * width, (y + 1) * width), line);
-      file.line(line);
     }
     progress.advance(to - from);
   }
-  return file.finish();
+  await progress.next();
+  return encode({ width, height, data, channels: 3 });
 }
 
 /** Grey of text. */
@@ -73,7 +72,7 @@ const INK = 0x22;
 function blend(ink: Float32Array, line: Uint8Array): void {
   for (let x = 0; x < ink.length; x++) {
     if (ink[x] === 0) continue;
-    const at = 1 + 3 * x;
+    const at = 3 * x;
     for (let c = at; c < at + 3; c++) line[c] = Math.round(line[c] + (INK - line[c]) * ink[x]);
   }
 }
@@ -107,7 +106,7 @@ class Grid {
       const level = levels[this.row * columns + j];
       if (level < 0) continue;
       const [r, g, b] = this.colours[level];
-      for (let at = 1 + 3 * this.columns[j]; at < 1 + 3 * this.columns[j + 1]; at += 3) {
+      for (let at = 3 * this.columns[j]; at < 3 * this.columns[j + 1]; at += 3) {
         line[at] = r;
         line[at + 1] = g;
         line[at + 2] = b;

@@ -197,15 +197,6 @@ describe('PNG', () => {
     });
   });
 
-  test('lines longer than the encoder holds at a time', async () => {
-    const values = Float32Array.from({ length: 8300 }, (_, n) => (n * 7919) % 8300);
-    const png = decode(await drawPng({ rows: 1, columns: 8300, values }, { scale: 4 }));
-    const row = png.width * 3 * 50;
-    const colour = (n: number) => [...png.data.subarray(row + 12 * (12 + n), row + 12 * (12 + n) + 3)];
-    for (const n of [0, 1, 4000, 8299])
-      expect(colour(n)).toEqual([...viridis(Math.round((255 * values[n]) / 8299) / 255)]);
-  });
-
   test('is the SVG’s picture: cells have their colours to the edge, no label runs into them', async () => {
     const png = decode(await drawPng(figure, { scale: 2 }));
     const svg = drawSvg(figure);
