@@ -102,7 +102,7 @@ export const statisticsSize = (Lq: number, Lk: number): number =>
 export function attentionStatistics(
   call: AttentionCall,
   positions?: Tensor,
-  out = call.q.tensor.engine.empty([statisticsSize(call.Lq, call.Lk)]),
+  out = call.q.tensor.engine.empty([spans(call), groups(call), 2, GROUP]),
 ): Tensor {
   const own = { positions: positions?.pointer ?? 0, width: SPAN };
   const parts = chunks(call) * spans(call);
