@@ -193,6 +193,20 @@ describe('attention', () => {
     for (const { map } of [a, b]) map.dispose();
   });
 
+  test.each([2 ** 127, 1e300])(
+    'a softcap of %d tells scores near the end of float32 apart',
+    async (softcap) => {
+      const one = { data: Float32Array.of(1), shape: [1, 1] };
+      const two = { data: Float32Array.of(2 ** 125, 2 ** 126), shape: [2, 1] };
+      const { output, logSumExp, map } = await attention(one, two, two, { scale: 1, softcap, engine });
+      const exact = softcap * Math.tanh(2 ** 126 / softcap);
+      expect(output.data[0]).toBe(2 ** 126);
+      expect(Math.abs(logSumExp.data[0] / exact - 1)).toBeLessThan(1e-6);
+      expect(await map.row({ query: 0 })).toEqual(Float32Array.of(0, 1));
+      map.dispose();
+    },
+  );
+
   test('seeds of 64 bits draw as the reference does', async () => {
     const far = { causal: { offset: 2 ** 30 }, window: [2 ** 31 - 1, -1] as const, allowReference: true };
     for (const seed of [3, 2 ** 45 + 1, 0xffffffffffffffffn]) {

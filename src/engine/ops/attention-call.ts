@@ -87,9 +87,10 @@ function addressOf(x: { tensor: Tensor; offset?: number } | undefined, bytes: nu
   return x ? x.tensor.pointer + (x.offset ?? 0) * bytes : 0;
 }
 
-/** A softcap that float32 would make 0 or ∞ caps as the nearest that it holds: scores to nearly 0, or hardly at all. */
+/** A softcap that float32 would make 0 caps scores to nearly 0; one that it would make ∞ leaves them as they are. */
 function heldCap(softcap: number): number {
-  return softcap === 0 ? 0 : Math.max(2 ** -126, Math.min(2 ** 120, softcap));
+  if (softcap === 0 || Math.fround(softcap) === Number.POSITIVE_INFINITY) return 0;
+  return Math.max(2 ** -126, softcap);
 }
 
 const NO_STRIDES = [0, 0, 0, 0] as const;
