@@ -13,6 +13,8 @@ import type { Range, Rows } from './weight-source.js';
 
 export class WeightCalls {
   protected problem: AttentionProblem;
+  /** A question that was under way when the map was disposed leaves no keys in the engine. */
+  protected ended = false;
 
   constructor(
     protected readonly engine: Engine,
@@ -60,7 +62,7 @@ export class WeightCalls {
   /** Keys from `from` on of one key head, where they lie in the engine. */
   protected keys(batch: number, own: number, [from]: Range): KeyRows | undefined {
     const { engine, problem: p } = this;
-    if (!this.resides(batch)) return undefined;
+    if (this.ended || !this.resides(batch)) return undefined;
     const k = residentKeys(engine, this, p, batch, own, this.keyCount(batch));
     const view = { ...k, offset: k.offset + from * k.row };
     return { k: view, v: view };

@@ -97,7 +97,7 @@ export class KernelWeights extends WeightCalls implements WeightSource {
     const rows = [0, p.queryCounts[batch]] as const;
     const keys = [0, this.keyCount(batch)] as const;
     const [n, m] = [rows[1], keys[1]];
-    const bytes = H * n * (m * (4 + bytesPerCell(p)) + 4 * p.D + 8);
+    const bytes = H * n * (m * (4 + bytesPerCell(p)) + 4 * p.D + 8) + 4 * p.Hkv * m * p.D;
     if (H * n * m * p.D > WORK || bytes > budget.bytes / 2 || !this.atHand()) return undefined;
     const heads = Array.from({ length: H }, (_, head) => head);
     for (const head of heads) await this.check(batch, head, new Progress(1));
@@ -198,6 +198,7 @@ export class KernelWeights extends WeightCalls implements WeightSource {
   }
 
   dispose(): void {
+    this.ended = true;
     forget(this.engine, this);
   }
 
@@ -325,7 +326,7 @@ export class KernelWeights extends WeightCalls implements WeightSource {
     const { engine, known, problem: p } = this;
     const lacking = heads.filter((head) => nextMissing(known, p, [batch, head], rows, 0) < countOf(rows));
     if (lacking.length === 0 || !this.atHand()) return;
-    const size = statisticsSize(rows[1], keys[1]);
+    const size = statisticsSize({ Lq: rows[1], Lk: keys[1] });
     const held = new KeyHolder(engine, p, false);
     try {
       const [made] = await inScope(engine, () => {

@@ -193,7 +193,10 @@ test('a default engine that lost a thread is replaced', async () => {
   const a = broken.tensor(new Float32Array(250_000).fill(1), [500, 500]);
   matmul(a, a);
   await executor.workers?.[0]?.terminate();
-  if (broken.threads > 1) expect(() => matmul(a, a)).toThrow(/a thread died/);
+  if (broken.threads > 1) {
+    expect(() => matmul(a, a)).toThrow(/a thread died/);
+    expect((await broken.broken).message).toMatch(/a thread died/);
+  }
   const fresh = await defaultEngine();
   expect(fresh === broken).toBe(broken.threads === 1);
   const b = fresh.tensor(new Float32Array(250_000).fill(1), [500, 500]);

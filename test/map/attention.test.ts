@@ -418,6 +418,33 @@ describe('map', () => {
     same.dispose();
   });
 
+  test('toTensor of one query brings in the keys of 64 MB part by part', async () => {
+    const own = await fovea.createEngine({ threads: 1 });
+    const before = own.memory.reserved;
+    const keys = { data: new Float32Array(2 ** 24), shape: [2 ** 18, 64] };
+    const map = await fovea.attentionMap({ data: new Float32Array(64), shape: [1, 64] }, keys, {
+      engine: own,
+    });
+    const { data } = await map.toTensor();
+    expect(data.every((w) => w === 2 ** -18)).toBe(true);
+    expect(own.memory.reserved - before).toBeLessThan(40e6);
+    await own.dispose();
+  });
+
+  test.each([
+    ['toTensor', (map: fovea.AttentionMap) => map.toTensor()],
+    ['tile', (map: fovea.AttentionMap) => map.tile({ head: 1 })],
+    ['pool', (map: fovea.AttentionMap) => map.pool({ head: 1, rows: 2, columns: 2, reduce: 'sum' })],
+  ])('disposed while %s is under way, a map leaves nothing in the engine', async (_, ask) => {
+    const own = randomTensor(random, [1, 3, 20, 8]);
+    const before = engine.memory.tensors;
+    const map = await fovea.attentionMap(own, own, { engine });
+    const asked = ask(map);
+    map.dispose();
+    await asked.catch((error) => expect(error).toBeInstanceOf(fovea.EngineError));
+    expect(engine.memory.tensors).toBe(before);
+  });
+
   test('batch and head may be left out where there is one; packed maps index within sequences', async () => {
     const one = await attention(
       cut({ ...q, shape: [1, 1, 40, 8] }, 0, 5),

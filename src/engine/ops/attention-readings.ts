@@ -46,9 +46,11 @@ function issue(
   return out;
 }
 
-const groups = ({ Lq }: AttentionCall) => Math.ceil(Lq / GROUP);
-const chunks = ({ Lq }: AttentionCall) => Math.ceil(Lq / CHUNK);
-const spans = ({ Lk }: AttentionCall) => Math.ceil(Lk / SPAN);
+type Lengths = Pick<AttentionCall, 'Lq' | 'Lk'>;
+
+const groups = ({ Lq }: Lengths) => Math.ceil(Lq / GROUP);
+const chunks = ({ Lq }: Lengths) => Math.ceil(Lq / CHUNK);
+const spans = ({ Lk }: Lengths) => Math.ceil(Lk / SPAN);
 
 /** Weights [Lq, Lk]: exp(score − rowMax)/rowSum, before dropout, 0 where forbidden. `out` is for as many numbers. */
 export function attentionCells(
@@ -92,8 +94,7 @@ export function attentionMoments(call: AttentionCall, statistics: AttentionStati
 }
 
 /** Numbers that attentionStatistics gives. */
-export const statisticsSize = (Lq: number, Lk: number): number =>
-  Math.ceil(Lk / SPAN) * Math.ceil(Lq / GROUP) * 2 * GROUP;
+export const statisticsSize = (lengths: Lengths): number => spans(lengths) * groups(lengths) * 2 * GROUP;
 
 /**
  * [spans, groups, 2, 8]: each row's maximum of the scores and Σ exp(score − maximum), no sink; −∞ and 0 if empty. `out` is

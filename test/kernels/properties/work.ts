@@ -248,6 +248,7 @@ const reasoned: Step[] = (
     const product = (cellsOf(256, attends) * 64) / A_TURN;
     for (const kernel of ['attentionForward', 'attentionBackward'] as const) {
       const most = MORE[kernel] * PRODUCTS[kernel] * product;
+      assert.ok(work[kernel] > 0, `${kernel}: no turn of a loop is counted`);
       assert.ok(work[kernel] <= most, `${kernel}: ${work[kernel]} turns of loops, at most ${most}`);
     }
   },
