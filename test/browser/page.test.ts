@@ -441,6 +441,22 @@ describe.skipIf(!chromiumPath)('the page', () => {
     expect(await readout()).toMatch(/집을\s+attends to\s+집을 100 %/);
   });
 
+  test('a file that is asked for is asked for in the language chosen since, and shown where Live was', async () => {
+    await visit('#trace=file:mine.safetensors&trace2=file:other.safetensors&view=compare');
+    await page.getByText('mine.safetensors was opened from disk').waitFor();
+    await page.getByLabel('Language').selectOption('ko');
+    await page.getByText('mine.safetensors 파일은 디스크에서').waitFor();
+    expect(await page.getByText('was opened from disk').count()).toBe(0);
+    await drop([...(await readFile(join(folder, 'korean.safetensors')))], 'mine.safetensors');
+    await page.getByText('other.safetensors 파일은 디스크에서').waitFor();
+    await page.getByLabel('언어').selectOption('en');
+    await page.getByText('other.safetensors was opened from disk').waitFor();
+    await visit('#trace=file:mine.safetensors&view=live');
+    await page.getByText('mine.safetensors was opened from disk').waitFor();
+    await drop([...(await readFile(join(folder, 'korean.safetensors')))], 'mine.safetensors');
+    await page.locator('fovea-heads canvas').first().waitFor();
+  });
+
   test('Compare shows sides of other lengths, and heads that one side does not have', async () => {
     await visit('#trace=./wide.safetensors&view=compare&box=150,190,20,60&head=0&head2=5');
     await page.locator('fovea-map canvas').nth(1).waitFor();
@@ -522,6 +538,14 @@ describe.skipIf(!chromiumPath)('the page', () => {
       worker.evaluate(die).catch(() => {});
       await page.getByRole('alert').waitFor();
       expect(await page.getByRole('alert').textContent()).toMatch(/has stopped: the engine worker died/);
+      // No other message takes its place, and what fails by it now does not say so again.
+      await drop([1, 2, 3], 'broken.safetensors');
+      await page.getByText('cannot be shown: broken.safetensors').waitFor();
+      await page.getByRole('button', { name: 'Dismiss' }).click();
+      await page.getByRole('link', { name: 'Overview' }).click();
+      await page.locator('fovea-heads').waitFor();
+      await expect.poll(() => page.getByRole('alert').count()).toBe(1);
+      await page.getByRole('link', { name: 'Words' }).click();
       await page.getByRole('button', { name: 'Reload the page' }).click();
       await page.locator('fovea-words button').first().waitFor();
       expect(await page.getByRole('alert').count()).toBe(0);

@@ -3,6 +3,11 @@ import { EngineError } from 'fovea';
 import { html, nothing } from 'lit';
 import { explain, type Strings } from './strings.js';
 
+/** What the page says itself, in the language it has by then. */
+export type Words = (strings: Strings) => string;
+
+export const isWords = (error: unknown): error is Words => typeof error === 'function';
+
 /** A dead engine starts again with the page, whose address says where it was; other work may be tried again. */
 export function failure(error: unknown, strings: Strings, before?: string, retry?: () => void) {
   const dead = error instanceof EngineError;

@@ -2,7 +2,7 @@
 import type { Locale } from 'fovea/elements';
 import { html, LitElement, nothing } from 'lit';
 import type { StateChange } from './events.js';
-import { failure, failureHere, pageTells, roleOf } from './failure.js';
+import { failure, failureHere, isWords, pageTells, roleOf, type Words } from './failure.js';
 import { pageStyle } from './page-style.js';
 import { nameOf, type PlaceOfTrace, Session } from './session.js';
 import {
@@ -33,17 +33,31 @@ const OPENING = ['text', 'trace', 'second', 'view'] as const;
 const MOVING: ReadonlySet<string> = new Set(['box', 'reduce', 'scale', 'range']);
 const WRITE_PAUSE = 150;
 
+/** What went wrong, and the words before it; words say all by themselves. */
+interface Told {
+  readonly error: unknown;
+  readonly before?: Words;
+}
+
+const gone =
+  (key: string): Words =>
+  (strings) =>
+    strings.gone(nameOf(key));
+
 export class FoveaPage extends LitElement {
   static override styles = [ui, pageStyle];
   static override properties = {
     state: { state: true },
     told: { state: true },
+    broken: { state: true },
     secondFailed: { state: true },
     dragging: { state: true },
   };
   declare private state: PageState;
-  /** What went wrong, and the words before it; a string says all by itself. */
-  declare private told: { readonly error: unknown; readonly before?: string } | undefined;
+  /** What went wrong. */
+  declare private told: Told | undefined;
+  /** Why nothing can be computed any more: this stays. */
+  declare private broken: Error | undefined;
   /** Why the second trace that the state names is not there. */
   declare private secondFailed: unknown;
   declare private dragging: boolean;
@@ -51,7 +65,8 @@ export class FoveaPage extends LitElement {
     () => this.sessionChanged(),
     (error) => {
       pageTells(error);
-      this.say(error);
+      this.broken = error;
+      if (this.told?.error === error) this.say(undefined);
     },
   );
   /** So that views see that the session, the same object, has changed. */
@@ -119,7 +134,8 @@ export class FoveaPage extends LitElement {
         </div>
       </header>
       <main tabindex="-1">
-        ${this.told ? this.notice(this.told) : nothing}
+        ${this.broken ? this.notice({ error: this.broken }) : nothing}
+        ${this.told ? this.notice(this.told, () => this.say(undefined)) : nothing}
         <h2 class="hidden">${strings.views[view]}</h2>
         ${this.body()}
       </main>
@@ -141,11 +157,11 @@ export class FoveaPage extends LitElement {
     >`;
   }
 
-  private notice({ error, before }: { error: unknown; before?: string }) {
+  private notice({ error, before }: Told, dismiss?: () => void) {
     const { strings } = this;
     return html`<div class="error message" role="alert">
-      ${typeof error === 'string' ? html`<span>${error}</span>` : failure(error, strings, before)}
-      <button class="plain" @click=${() => this.say(undefined)}>${strings.dismiss}</button>
+      ${isWords(error) ? html`<span>${error(strings)}</span>` : failure(error, strings, before?.(strings))}
+      ${dismiss ? html`<button class="plain" @click=${dismiss}>${strings.dismiss}</button>` : nothing}
     </div>`;
   }
 
@@ -246,24 +262,22 @@ export class FoveaPage extends LitElement {
     try {
       if (wanted === LIVE) session.followLive();
       else if (wanted.startsWith(FILE)) {
-        if ((await session.showFile(wanted)) === undefined)
-          this.say(this.strings.gone(wanted.slice(FILE.length)));
+        if ((await session.showFile(wanted)) === undefined) this.say(gone(wanted));
       } else if ((await session.showAddress(wanted)) && this.state.view === undefined) this.firstView();
     } catch (error) {
-      this.say(error, this.strings.badTrace);
+      this.say(error, ({ badTrace }) => badTrace);
     }
     if (wanted === LIVE || this.view === 'live') void session.live.translate(sentenceOf(this.state));
   }
 
   private async openSecond(): Promise<void> {
-    const { session, strings } = this;
+    const { session } = this;
     const { second } = this.state;
     this.secondFailed = undefined;
     try {
       if (second === undefined) session.close('second');
       else if (!second.startsWith(FILE)) await session.showAddress(second, 'second');
-      else if ((await session.showFile(second, 'second')) === undefined)
-        this.secondFailed = strings.gone(nameOf(second));
+      else if ((await session.showFile(second, 'second')) === undefined) this.secondFailed = gone(second);
     } catch (error) {
       this.secondFailed = error;
     }
@@ -303,12 +317,12 @@ export class FoveaPage extends LitElement {
       const { key } = opened;
       if (place === 'second') return this.change({ patch: { second: key }, push: true });
       this.wanted = key;
-      // The file that was asked for again is shown as it was.
-      if (missing && key === this.state.trace) return this.requestUpdate();
+      // The file that was asked for again is shown as it was; Live would not show it.
+      if (missing && key === this.state.trace && this.view !== 'live') return this.requestUpdate();
       this.state = { ...this.state, trace: key, place: {}, other: {}, word: undefined, box: undefined };
       this.firstView();
     } catch (error) {
-      this.say(error, `${this.strings.badTrace} ${file.name} ·`);
+      this.say(error, ({ badTrace }) => `${badTrace} ${file.name} ·`);
       // What was on its way gave place to the file.
       if (place === 'second') void this.openSecond();
     }
@@ -332,8 +346,8 @@ export class FoveaPage extends LitElement {
     this.renderRoot.querySelector('main')!.focus();
   };
 
-  private say(error: unknown, before?: string): void {
-    this.told = error === undefined ? undefined : { error, before };
+  private say(error: unknown, before?: Words): void {
+    this.told = error === undefined || error === this.broken ? undefined : { error, before };
   }
 
   private setLocale(event: Event): void {

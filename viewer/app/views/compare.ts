@@ -2,7 +2,7 @@
 import type { Trace } from 'fovea';
 import { css, html, LitElement, nothing } from 'lit';
 import { change } from '../events.js';
-import { failure } from '../failure.js';
+import { failure, isWords } from '../failure.js';
 import '../map-pane.js';
 import { selectOne } from '../selection-bar.js';
 import type { Box, PageState, Place } from '../state.js';
@@ -49,7 +49,7 @@ export class ViewCompare extends LitElement {
   /** Another trace, for the right side: that of `state.second`, once it is there. */
   declare second: Trace | undefined;
   declare secondName: string;
-  /** Why it is not; a string says all by itself. */
+  /** Why it is not; words say all by themselves. */
   declare failed: unknown;
   declare state: PageState;
   declare strings: Strings;
@@ -82,7 +82,7 @@ export class ViewCompare extends LitElement {
         failed === undefined
           ? html`<p class="note" role="status">${strings.reading}</p>`
           : html`<p class="error" role="alert">
-              ${typeof failed === 'string' ? failed : failure(failed, strings, strings.badTrace)}
+              ${isWords(failed) ? failed(strings) : failure(failed, strings, strings.badTrace)}
             </p>`
       }
     </section>`;
