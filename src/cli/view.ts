@@ -100,15 +100,17 @@ async function announce(url: string, { json, open }: ViewVerbOptions): Promise<v
 
 /** Where no browser can be started, the address is printed all the same. */
 function openBrowser(url: string): void {
-  const [command, ...args] =
-    process.platform === 'darwin'
-      ? ['open', url]
-      : process.platform === 'win32'
-        ? ['cmd', '/c', 'start', '', url]
-        : ['xdg-open', url];
+  const [command, ...args] = openCommand(process.platform, url);
   const browser = spawn(command, args, { stdio: 'ignore', detached: true });
   browser.on('error', () => {});
   browser.unref();
+}
+
+/** Without a shell, to which the & of an address would be the end of a command. */
+export function openCommand(platform: string, url: string): readonly [command: string, ...args: string[]] {
+  if (platform === 'darwin') return ['open', url];
+  if (platform === 'win32') return ['rundll32', 'url.dll,FileProtocolHandler', url];
+  return ['xdg-open', url];
 }
 
 /** Ctrl-C, or the end that other programs ask for. */

@@ -6,6 +6,7 @@ import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { openCommand } from '../../dist/cli/view.js';
 import { createTrace, openTrace, saveTrace } from '../../dist/index.js';
 
 const main = join(import.meta.dirname, '../../dist/cli/main.js');
@@ -86,6 +87,14 @@ describe('fovea view', () => {
     const outcome = ended(child);
     child.kill('SIGINT');
     expect((await outcome).code).toBe(0);
+  });
+
+  test.each([
+    ['linux', ['xdg-open', 'http://a/#b&c']],
+    ['darwin', ['open', 'http://a/#b&c']],
+    ['win32', ['rundll32', 'url.dll,FileProtocolHandler', 'http://a/#b&c']],
+  ])('on %s the address goes to the browser whole, through no shell', (platform, command) => {
+    expect(openCommand(platform, 'http://a/#b&c')).toEqual(command);
   });
 
   test('without a trace page.json names none', async () => {
