@@ -92,7 +92,6 @@ export async function trainFromConfig(options: TrainRunOptions): Promise<TrainRe
   }
 }
 
-/** Errors name the file. */
 /** A file's bytes. Rejects with FileFormatError for a folder, which Node refuses without its name. */
 async function readWhole(path: string): Promise<Uint8Array> {
   try {
@@ -103,6 +102,7 @@ async function readWhole(path: string): Promise<Uint8Array> {
   }
 }
 
+/** Errors name the file. */
 async function readConfig(path: string): Promise<TrainConfig> {
   const text = new TextDecoder().decode(await readWhole(path));
   try {
