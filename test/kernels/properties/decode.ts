@@ -87,6 +87,19 @@ export const decodeEnds: Step[] = [129, 130, 131, 132].map((Lk) => {
   };
 });
 
+/** One query of a key head, whose keys are read in memory's order: widths that leave every rest of its sums. */
+const aloneSteps: Step[] = [64, 84, 101, 128, 255].flatMap((D) =>
+  [{}, { window: [70, 9], causal: { offset: 140 } } as const].map((options, n) => {
+    const shapes = { q: [2, 2, 1, D], k: [2, 2, 300, D], v: [2, 2, 300, 67] };
+    const one = once(() => makeCase(shapes, options, generator(D)));
+    const name = `decode: one query, D ${D}${n > 0 ? ', a window' : ''}`;
+    return {
+      name,
+      run: async ({ engine }) => assertTrue(await runDecode(engine, one()), truth(name, one())),
+    };
+  }),
+);
+
 /** Cells of every row and key, in a window that begins behind the first run's first key. */
 const ownCells: Step = {
   name: 'decode: a mask and a bias of every row',
@@ -243,6 +256,7 @@ const chosen: Step = {
 export const decodeSteps: Step[] = [
   ...decodeCalls,
   ...decodeEnds,
+  ...aloneSteps,
   ownCells,
   lowestScores,
   wide,
