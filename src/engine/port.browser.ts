@@ -20,10 +20,12 @@ export function receive(received: (message: unknown) => void): void {
  */
 export function showLife(): void {
   const life = `fovea-${globalThis.crypto.randomUUID?.()}`;
-  void globalThis.navigator.locks?.request(life, () => {
+  const held = globalThis.navigator.locks?.request(life, () => {
     report({ life });
     return new Promise<never>(() => {});
   });
+  // Without an origin of its own (a sandboxed frame) it gets no lock, and its end is not heard.
+  held?.catch(() => {});
 }
 
 export function report(message: unknown, transfer: ArrayBuffer[] = []): void {

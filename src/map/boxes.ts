@@ -95,7 +95,7 @@ export function upload(engine: Engine, { dtype, data }: HostTensor, box: Box, { 
   const convert = bounded ? boundedBias(data as Float32Array) : converter(dtype, data);
   const stage = held === 'bool' ? bytes : floats;
   const { length, each } = runs(box);
-  // V8 copies to shared memory word by word, and byte by byte where the two do not lie alike.
+  // In browsers V8 copies to shared memory word by word, and byte by byte where the two do not lie alike.
   const straight = dtype === held && !bounded && length >= LONG;
   let [done, staged] = [0, 0];
   const flush = () => {

@@ -42,8 +42,8 @@ beforeAll(async () => {
   symlinkSync(root, join(folder, 'node_modules/fovea'));
   const x = { shape: [1, 3, 2], data: Float32Array.of(1, 2, 3, 4, 5, 6) };
   const trace = createTrace({ entries: [{ name: 'layer.0', q: x, k: x }] });
-  writeFileSync(join(folder, 'trace.safetensors'), await saveTrace(trace));
-  writeFileSync(join(folder, 'rain.safetensors'), await saveTrace(trace));
+  for (const name of ['trace', 'rain', 'a', 'b'])
+    writeFileSync(join(folder, `${name}.safetensors`), await saveTrace(trace));
   writeFileSync(join(folder, 'english.txt'), 'It is raining.\n');
   writeFileSync(join(folder, 'test.tsv'), 'It is raining.\tIl pleut.\n');
   for (const name of ['book.txt', 'five-books.txt'])
