@@ -93,7 +93,18 @@ describe.skipIf(!findChromium())('<fovea-map>, moved', () => {
     await until(scrolled).toBeGreaterThan(100);
     expect(await page.evaluate(() => globalThis.page.view())).toEqual(whole);
     expect(await readout.textContent()).toMatch('Point at a cell');
-    await page.evaluate(() => scrollTo(0, 0));
+    // The page may still be on its way.
+    await until(() =>
+      page.evaluate(async () => {
+        scrollTo(0, 0);
+        const places = [];
+        for (let n = 0; n < 20; n++) {
+          await new Promise(requestAnimationFrame);
+          places.push(scrollY);
+        }
+        return Math.max(...places);
+      }),
+    ).toBe(0);
     const cell = await cellAt(at(0));
     await page.touchscreen.tap(at(0).x, at(0).y);
     await until(() => readout.textContent()).toMatch(

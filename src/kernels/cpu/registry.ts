@@ -5,8 +5,9 @@
 
 import { ATTENTION_KERNELS } from './attention-slots.js';
 
-/** Argument slots of each kernel, in order. */
-export const KERNELS = {
+type Slots = Record<string, Record<string, 'u' | 'f'>>;
+
+const OTHER_KERNELS = {
   // Matrix multiplication: see assembly/gemm*.ts and engine/ops/matmul.ts. `bias` and `packedA` 0: none; flags are 0 or 1.
   gemmPack: { source: 'u', packed: 'u', n: 'u', k: 'u', along: 'u', kBlock: 'u', group: 'u', left: 'u' },
   gemm: {
@@ -61,8 +62,6 @@ export const KERNELS = {
     rowBlock: 'u',
   },
   gemmPeak: { a: 'u', b: 'u', c: 'u', k: 'u', repeats: 'u' },
-  // Attention: see attention-slots.ts, assembly/attention*.ts and engine/ops/attention.ts.
-  ...ATTENTION_KERNELS,
   // Layers, losses and the optimiser: see assembly/{elementwise,dropout,norm,embedding,loss,optimizer,philox}.ts and engine/ops.
   add: { x: 'u', y: 'u', out: 'u', count: 'u' },
   addInto: { target: 'u', source: 'u', count: 'u', factor: 'f' },
@@ -181,7 +180,13 @@ export const KERNELS = {
     bRow: 'u',
     bColumn: 'u',
   },
-} as const satisfies Record<string, Record<string, 'u' | 'f'>>;
+} as const satisfies Slots;
+
+/** Argument slots of each kernel, in order. Attention: see assembly/attention*.ts and engine/ops/attention.ts. */
+export const KERNELS: typeof OTHER_KERNELS & typeof ATTENTION_KERNELS = {
+  ...OTHER_KERNELS,
+  ...ATTENTION_KERNELS,
+} satisfies Slots;
 
 export type KernelName = keyof typeof KERNELS;
 export type KernelArguments<K extends KernelName> = { [slot in keyof (typeof KERNELS)[K]]: number };
