@@ -5,7 +5,7 @@ import { type RowStatistics, recallStatistics } from '../attention/statistics.js
 import type { Engine } from '../engine/types.js';
 import { bytesPerElement } from '../tensor/dtype.js';
 import { EngineError, FileFormatError, FoveaError, OptionError } from '../tensor/errors.js';
-import type { HostTensor, TensorLike } from '../tensor/host.js';
+import { type HostTensor, sizeOf, type TensorLike } from '../tensor/host.js';
 import { serializeSafetensors } from '../tensor/safetensors.js';
 import type { AttentionMap } from './attention-map.js';
 import { type AttentionMapOptions, mapOf, streamedMap } from './map-of.js';
@@ -333,7 +333,7 @@ export async function saveTrace(trace: Trace, watch: Watch = {}): Promise<Uint8A
   const parts = trace.entries.flatMap((entry) =>
     (Object.keys(entry.parts) as PartName[]).map((part) => ({ entry, part })),
   );
-  const numbers = parts.reduce((sum, { entry, part }) => sum + sizeOfShape(entry.parts[part]!.shape), 0);
+  const numbers = parts.reduce((sum, { entry, part }) => sum + sizeOf(part, entry.parts[part]!.shape), 0);
   // Each is read, then checked.
   const progress = new Progress(2 * numbers, watch);
   const tensors: [string, HostTensor][] = [];
@@ -346,8 +346,6 @@ export async function saveTrace(trace: Trace, watch: Watch = {}): Promise<Uint8A
   }
   return serializeSafetensors(tensors, [['fovea', formatTraceDescription(trace)]]);
 }
-
-const sizeOfShape = (shape: readonly number[]): number => shape.reduce((a, n) => a * n, 1);
 
 /** Numbers checked between two looks at the clock. */
 const STEP = 2 ** 20;

@@ -3,6 +3,7 @@ import { decode } from 'fast-png';
 import { describe, expect, test } from 'vitest';
 import { cividis, drawPng, drawSvg, type Figure, MOST_CELLS, viridis } from '../../dist/inspect/index.js';
 import { textWidth } from '../../dist/inspect/lettering.js';
+import { expectWatched } from '../helpers/watched.js';
 
 const figure = {
   title: 'Who looked where',
@@ -179,22 +180,7 @@ describe('SVG of many cells', () => {
 describe('PNG', () => {
   test('tells its progress, and ends at a signal between two parts', async () => {
     const large = { rows: 400, columns: 400, values: new Float32Array(400 * 400) };
-    const told: number[] = [];
-    await drawPng(large, { onProgress: (fraction) => told.push(fraction) });
-    expect(told.length).toBeGreaterThan(4);
-    expect(told).toEqual(told.toSorted((a, b) => a - b));
-    expect(told.at(-1)).toBe(1);
-    const stop = new AbortController();
-    let parts = 0;
-    const onProgress = () => {
-      parts++;
-      stop.abort(new Error('enough'));
-    };
-    await expect(drawPng(large, { signal: stop.signal, onProgress })).rejects.toThrow('enough');
-    expect(parts).toBe(1);
-    await expect(drawPng(large, { signal: AbortSignal.abort() })).rejects.toMatchObject({
-      name: 'AbortError',
-    });
+    await expectWatched(4, (watch) => drawPng(large, watch));
   });
 
   test('is the SVG’s picture: cells have their colours to the edge, no label runs into them', async () => {

@@ -2,6 +2,7 @@
 import { describe, expect, test } from 'vitest';
 import { attention } from '../../dist/index.js';
 import { rollout, valueWeightedNorms } from '../../dist/inspect/index.js';
+import { expectWatched } from '../helpers/watched.js';
 
 let seed = 1;
 const random = () => {
@@ -18,23 +19,6 @@ async function layers(count: number, H: number, L: number, options = {}) {
   for (let n = 0; n < count; n++)
     made.push((await attention(tensor(H, L, 8), tensor(H, L, 8), tensor(H, L, 8), options)).map);
   return made;
-}
-
-/** Numbers told, and a check that a reading rejects with the reason of a signal that comes before it or after its first part. */
-function watched() {
-  const told: number[] = [];
-  const ended = async (read: (watch: object) => Promise<unknown>) => {
-    const stop = new AbortController();
-    let parts = 0;
-    const onProgress = () => {
-      parts++;
-      stop.abort(new Error('enough'));
-    };
-    await expect(read({ signal: stop.signal, onProgress })).rejects.toThrow('enough');
-    expect(parts).toBe(1);
-    await expect(read({ signal: AbortSignal.abort() })).rejects.toMatchObject({ name: 'AbortError' });
-  };
-  return { told, ended };
 }
 
 describe('rollout', () => {
@@ -76,12 +60,7 @@ describe('rollout', () => {
 
   test('tells its progress, and ends at a signal', async () => {
     const maps = await layers(3, 2, 1200);
-    const { told, ended } = watched();
-    await rollout(maps, { query: 9, onProgress: (fraction) => told.push(fraction) });
-    expect(told.length).toBeGreaterThan(3);
-    expect(told).toEqual(told.toSorted((a, b) => a - b));
-    expect(told.at(-1)).toBe(1);
-    await ended((watch) => rollout(maps, { query: 9, ...watch }));
+    await expectWatched(3, (watch) => rollout(maps, { query: 9, ...watch }));
   });
 
   test('refuses no layers, other lengths, places outside', async () => {
@@ -123,12 +102,7 @@ describe('value-weighted norms', () => {
     const v = tensor(2, 700, 16);
     const projection = tensor(32, 32);
     const { map } = await attention(tensor(2, 900, 8), tensor(2, 700, 8), v);
-    const { told, ended } = watched();
-    await valueWeightedNorms(map, { v, projection, onProgress: (fraction) => told.push(fraction) });
-    expect(told.length).toBeGreaterThan(3);
-    expect(told).toEqual(told.toSorted((a, b) => a - b));
-    expect(told.at(-1)).toBe(1);
-    await ended((watch) => valueWeightedNorms(map, { v, projection, ...watch }));
+    await expectWatched(3, (watch) => valueWeightedNorms(map, { v, projection, ...watch }));
   });
 
   test('refuses values and projections that do not fit', async () => {
