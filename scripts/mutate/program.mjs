@@ -15,7 +15,7 @@ const KERNELS = /^attention/;
 const DISPATCH = [
   /^engine\/ops\/attention.*\.js$/,
   /^kernels\/cpu\/attention.*\.js$/,
-  /^map\/(call|parts|boxes|forward|backward-parts)\.js$/,
+  /^map\/(call|parts|portions|boxes|forward|backward-parts)\.js$/,
 ];
 /** Functions that only read ahead into the cache, in KERNELS' sources: nothing depends on what they do. */
 const READING_AHEAD = /^(export )?function warm/;

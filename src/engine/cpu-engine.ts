@@ -134,7 +134,22 @@ export class CpuEngine implements Engine {
     }
   }
 
-  run<K extends KernelName>(kernel: K, args: KernelArguments<K>, parts = 1): void {
+  hold<T>(fn: () => T): [result: T, free: () => void] {
+    this.check();
+    const scope = new Scope(this.current);
+    this.current = scope;
+    const free = () => scope.close([]);
+    try {
+      return [fn(), free];
+    } catch (error) {
+      free();
+      throw error;
+    } finally {
+      this.current = scope.outer;
+    }
+  }
+
+  run<K extends KernelName>(kernel: K, args: KernelArguments<K>, parts = 1, meanwhile?: () => void): void {
     const signature = SIGNATURES.get(kernel);
     if (!signature) throw new EngineError(`run: there is no kernel '${kernel}'`);
     if (!Number.isInteger(parts) || parts < 0) {
@@ -152,7 +167,8 @@ export class CpuEngine implements Engine {
         throw new EngineError(`run: kernel '${kernel}' has NaN as its argument '${slots[i]}'`);
       } else integers[i] = value;
     }
-    if (parts > 0) this.executor.run(signature.number, slots.length, parts);
+    if (parts > 0) this.executor.run(signature.number, slots.length, parts, meanwhile);
+    else meanwhile?.();
   }
 
   async finish(): Promise<void> {

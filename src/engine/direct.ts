@@ -81,7 +81,7 @@ export class DirectExecutor implements Executor {
     }
   }
 
-  run(kernel: number, _slots: number, parts: number): void {
+  run(kernel: number, _slots: number, parts: number, meanwhile?: () => void): void {
     if (this.failure) throw this.failure;
     const compute = this.kernels[kernel]!;
     if (parts === 1 || this.threads === 1) {
@@ -90,18 +90,23 @@ export class DirectExecutor implements Executor {
       } catch (cause) {
         throw this.fail(`kernel '${this.options.kernels[kernel]}' failed`, cause);
       }
+      meanwhile?.();
       return;
     }
     this.startThreads();
     for (let base = 0; base < parts; base += MAXIMUM_PARTS) {
-      this.share(kernel, compute, base, Math.min(MAXIMUM_PARTS, parts - base));
+      publish(this.control, kernel, base, Math.min(MAXIMUM_PARTS, parts - base));
+      try {
+        if (base === 0) meanwhile?.();
+      } finally {
+        this.share(kernel, compute, base);
+      }
     }
   }
 
   /** One job: part 0 is the caller's, then it takes parts like any thread, then it waits for theirs. */
-  private share(kernel: number, compute: Kernel, base: number, parts: number): void {
+  private share(kernel: number, compute: Kernel, base: number): void {
     const { control } = this;
-    publish(control, kernel, base, parts);
     let done = 0;
     try {
       for (let part = base; part >= 0; part = take(control)) {

@@ -44,8 +44,11 @@ export interface Executor {
   readonly floats: Float32Array;
   /** Makes the memory at least `bytes` long; false when the machine has no more. */
   grow(bytes: number): boolean;
-  /** Runs kernel number `kernel` on the first `slots` staged arguments. */
-  run(kernel: number, slots: number, parts: number): void;
+  /**
+   * Runs kernel number `kernel` on the first `slots` staged arguments. `meanwhile`, which runs no kernel itself, is called
+   * once, where there are threads to compute at the same time.
+   */
+  run(kernel: number, slots: number, parts: number, meanwhile?: () => void): void;
   write(address: number, data: HostData): void;
   /** Sets a block, address and length multiples of 64, to zero. */
   zero(address: number, bytes: number): void;

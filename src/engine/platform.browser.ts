@@ -21,6 +21,11 @@ export function copyBytes(target: Uint8Array, source: Uint8Array): void {
   target.set(source);
 }
 
+/** Memory for results that are all to be written. Throws RangeError where there is none. */
+export function unwritten(bytes: number): ArrayBuffer {
+  return new ArrayBuffer(bytes);
+}
+
 /** The bytes as they are now, in memory of their own, which slice() would write twice. */
 export function copyOf(source: Uint8Array): ArrayBuffer {
   return new Uint8Array(source).buffer;

@@ -44,10 +44,16 @@ export function copyBytes(target: Uint8Array, source: Uint8Array): void {
   else Buffer.from(target.buffer, target.byteOffset, target.byteLength).fill(source);
 }
 
-/** The bytes as they are now, in memory of their own, which is written once. Throws RangeError where there is none. */
+/** Memory for results that are all to be written: it holds anything. Throws RangeError where there is none. */
+export function unwritten(bytes: number): ArrayBuffer {
+  return bytes < MANY_BYTES ? new ArrayBuffer(bytes) : Buffer.allocUnsafeSlow(bytes).buffer;
+}
+
+/** The bytes as they are now, in memory of their own. Throws RangeError where there is none. */
 export function copyOf(source: Uint8Array): ArrayBuffer {
-  if (source.byteLength < MANY_BYTES) return new Uint8Array(source).buffer;
-  return Buffer.allocUnsafeSlow(source.byteLength).fill(source).buffer;
+  const own = unwritten(source.byteLength);
+  copyBytes(new Uint8Array(own), source);
+  return own;
 }
 
 /** Reads and compiles a WebAssembly module. */

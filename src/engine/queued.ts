@@ -84,8 +84,9 @@ export class QueuedExecutor implements Executor {
     return true;
   }
 
-  run(kernel: number, slots: number, parts: number): void {
+  run(kernel: number, slots: number, parts: number, meanwhile?: () => void): void {
     this.issue({ do: 'run', kernel, slots: this.integers.slice(0, slots), parts });
+    meanwhile?.();
   }
 
   write(address: number, data: HostData): void {

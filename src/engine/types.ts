@@ -52,8 +52,18 @@ export interface Engine {
   keep<T extends Tensor>(tensor: T): T;
   /** Runs fn, which must be synchronous; where it throws, all tensors made in it are freed, kept ones too. @internal */
   allOrNothing<T>(fn: () => T): T;
-  /** Issues a kernel over `parts` independent parts, in order with all issued before. @internal */
-  run<K extends KernelName>(kernel: K, args: KernelArguments<K>, parts?: number): void;
+  /** Runs fn; what it makes lives until the function that comes with its result is called. @internal */
+  hold<T>(fn: () => T): [result: T, free: () => void];
+  /**
+   * Issues a kernel over `parts` independent parts, in order with all issued before. `meanwhile` is called once: where there
+   * are threads, while they compute. It may read and write other tensors than the kernel's, and runs no kernel. @internal
+   */
+  run<K extends KernelName>(
+    kernel: K,
+    args: KernelArguments<K>,
+    parts?: number,
+    meanwhile?: () => void,
+  ): void;
   /** Resolves when all issued work is done; rejects with EngineError if a kernel failed. */
   finish(): Promise<void>;
   /** Resolves when the engine breaks: a kernel failed, or a thread or a page's engine worker died. Nothing may be issued any more. */

@@ -156,6 +156,11 @@ async function readRuns(
   each: (visit: (at: number) => void) => void,
 ): Promise<void> {
   const reads: Promise<void>[] = [];
+  if (length === tensor.size) {
+    each((at) => reads.push(tensor.readInto(target.subarray(at, at + length))));
+    await reads[0];
+    return;
+  }
   const flat = tensor.reshape([tensor.size]);
   let from = 0;
   each((at) => {

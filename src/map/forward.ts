@@ -1,13 +1,15 @@
 // The forward pass over host arrays, part by part: what a part needs goes in, its rows come out. Where a head's keys
 // are cut, the results over their ranges are joined here, in float64, by the rows' maxima and sums.
+import { unwritten } from '#platform';
 import type { AttentionProblem } from '../attention/problem.js';
 import { type AttentionResult, attentionForward } from '../engine/ops/attention.js';
 import type { Engine } from '../engine/types.js';
 import { LimitError } from '../tensor/errors.js';
 import { formatShape } from '../tensor/host.js';
 import { type Box, download, scatter, sizeOfBox } from './boxes.js';
-import { KeyHolder, named, type Piece, rowBox, rowOperand, statisticBox, uploadPiece } from './call.js';
-import { type Part, planParts } from './parts.js';
+import { KeyHolder, type Piece, rowBox, statisticBox } from './call.js';
+import { type Part, planParts, portionsOf } from './parts.js';
+import { makeReady, runPortions } from './portions.js';
 
 export interface ForwardNumbers {
   output: Float32Array;
@@ -23,7 +25,7 @@ export async function runForward(engine: Engine, p: AttentionProblem): Promise<F
   const parts = [...planParts(p, 'forward')];
   const keys = new KeyHolder(engine, p);
   try {
-    return await (parts.length === 1 && isPiece(parts[0])
+    return await (parts.length === 1 && isPiece(parts[0]) && portionsOf(p, parts[0]).length === 1
       ? runWhole(engine, p, parts[0], keys)
       : runParts(engine, p, parts, keys));
   } finally {
@@ -60,14 +62,16 @@ async function runParts(
   parts: readonly Part[],
   keys: KeyHolder,
 ): Promise<ForwardNumbers> {
-  const output = floats('output', p.output.shape);
   const rows = p.statistics.shape.reduce((a, n) => a * n, 1);
-  const made = { ...numbers(rows, 0), output };
+  const made = { ...numbers(rows, 0), output: unwrittenOutput(p) };
   const scratch: ForwardNumbers[] = [];
   for (const part of parts) {
     if (isPiece(part)) {
       const piece = { ...part, keys: part.keys?.[0] };
-      await runPiece(engine, p, piece, keys, true, readTo(made, boxesOf(p, piece)));
+      const portions = portionsOf(p, part).map((batches) => ({ ...piece, batches }));
+      const read = (of: AttentionResult, own: Piece) => readTo(made, boxesOf(p, own))(of);
+      if (portions.length > 1) await runPortions(engine, p, portions, read);
+      else await runPiece(engine, p, piece, keys, true, (of) => read(of, piece));
     } else await runRanges(engine, p, part, keys, scratch, made);
   }
   return made;
@@ -80,6 +84,15 @@ function numbers(rows: number, Dv: number): ForwardNumbers {
     rowSum: new Float32Array(rows),
     logSumExp: new Float32Array(rows),
   };
+}
+
+/** An array that the parts fill. */
+function unwrittenOutput({ output: { shape } }: AttentionProblem): Float32Array<ArrayBuffer> {
+  try {
+    return new Float32Array(unwritten(shape.reduce((a, n) => a * n, 4)));
+  } catch {
+    throw noMemory('output', shape);
+  }
 }
 
 /** A new array for a result. Throws LimitError where there is no memory. */
@@ -123,11 +136,9 @@ function runPiece<T>(
   sinks: boolean,
   read: Read<T>,
 ): Promise<T[]> {
-  const own = rowBox(p, p.output, piece.batches, piece.heads, piece.rows);
   return inScope(engine, () => {
-    const call = uploadPiece(engine, p, piece, keys.of(piece), { sinks });
-    const output = named('output', p.output, () => engine.empty([sizeOfBox(own)]));
-    return read(attentionForward(call, rowOperand(p, output, own)));
+    const { call, output } = makeReady(engine, p, piece, keys.of(piece), { sinks });
+    return read(attentionForward(call, output));
   });
 }
 

@@ -17,6 +17,8 @@ export interface Part {
 
 /** Bytes that the tensors of one part may take in the engine. An object, so that tests can set it. */
 export const budget = { bytes: 16 << 20 };
+/** Bytes of a portion's tensors, about: what a core's own cache nearly holds. An object, as budget is. */
+export const portion = { bytes: 2 << 20 };
 /** Keys of one range at most: with a bias, a mask and a keep mask 64 rows of them fit half the budget. */
 const MOST_KEYS = 16384;
 /** Rows and keys are cut at multiples of the kernels' blocks, where no bit changes. */
@@ -169,4 +171,19 @@ function attended(
 export function bytesPerCell({ mask, bias }: AttentionProblem): number {
   const each = (x: CellTensor | undefined, bytes: number) => (x?.query && x.key ? bytes : 0);
   return each(mask, 1) + each(bias, 4);
+}
+
+/**
+ * The batch entries of a part, in runs of about a portion's bytes or more; all in one where entries share operands, which
+ * would be brought again for each run.
+ */
+export function portionsOf(p: AttentionProblem, { batches: [first, last], rows, keys }: Part): Range[] {
+  const keep = p.dropout && 'keep' in p.dropout ? p.dropout.keep : undefined;
+  const shared = [p.k, p.v, p.mask, p.bias, keep].some((x) => x?.batch === 0);
+  if (rows === undefined || keys?.length !== 1 || shared) return [[first, last]];
+  const { row, key } = widths(p, 'forward');
+  const bytes = p.H * p.Lq * row + p.Hkv * p.Lk * key + cellBytes(p, 'forward', [1, p.H, p.Lq, p.Lk]);
+  const entries = last - first;
+  const most = Math.ceil(entries / Math.max(1, Math.floor((entries * bytes) / portion.bytes)));
+  return split(entries, most).map(([from, to]) => [first + from, first + to]);
 }

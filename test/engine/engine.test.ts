@@ -260,6 +260,14 @@ describe('running a kernel', () => {
   const run = (args: Record<string, number>, parts = 1) =>
     engine.run('fill', args as { x: number; count: number; bits: number }, parts);
 
+  test('what is done meanwhile is done where there are no parts, too', () => {
+    const x = engine.empty([1]);
+    let calls = 0;
+    engine.run('fill', { x: x.pointer, count: 1, bits: 0 }, 0, () => calls++);
+    expect(calls).toBe(1);
+    x.dispose();
+  });
+
   test.each([-1, 1.5, Number.NaN])('%d parts are refused', (parts) => {
     expect(() => run({ x: 0, count: 0, bits: 0 }, parts)).toThrow(EngineError);
   });
@@ -272,6 +280,45 @@ describe('running a kernel', () => {
 });
 
 describe('scopes', () => {
+  test('what hold() makes lives until it is freed, whatever ends around it', () => {
+    const before = engine.memory.tensors;
+    const held: { free(): void; tensor: Tensor; inner: Tensor }[] = [];
+    engine.scope(() => {
+      const [made, free] = engine.hold(() => {
+        const inner = engine.scope(() => engine.empty([3]));
+        return { tensor: engine.empty([4]), inner };
+      });
+      held.push({ ...made, free });
+      engine.empty([5]);
+    });
+    expect(engine.memory.tensors).toBe(before + 2);
+    const outside = engine.empty([1]);
+    held[0]!.free();
+    expect([held[0]!.tensor.disposed, held[0]!.inner.disposed, outside.disposed]).toEqual([
+      true,
+      true,
+      false,
+    ]);
+    held[0]!.free();
+    outside.dispose();
+    expect(engine.memory.tensors).toBe(before);
+  });
+
+  test('hold() frees what it made where fn throws, and the scope around it goes on', () => {
+    const before = engine.memory.tensors;
+    engine.scope(() => {
+      const fail = () =>
+        engine.hold(() => {
+          engine.empty([1]);
+          throw new Error('oops');
+        });
+      expect(fail).toThrow('oops');
+      expect(engine.memory.tensors).toBe(before);
+      engine.empty([2]);
+    });
+    expect(engine.memory.tensors).toBe(before);
+  });
+
   test('free all but the returned, through arrays and plain objects of any depth', () => {
     const before = engine.memory;
     const result = engine.scope(() => {

@@ -20,10 +20,10 @@ async function start(threads: number, more: Partial<ExecutorOptions> = {}) {
   const base = heapBase(threads);
   executor.grow(base + (1 << 20));
   executor.zero(base, 1 << 20);
-  const run = (kernel: number, value: number, parts: number, address = base) => {
+  const run = (kernel: number, value: number, parts: number, address = base, meanwhile?: () => void) => {
     executor.integers[0] = address;
     executor.integers[1] = value;
-    executor.run(kernel, 2, parts);
+    executor.run(kernel, 2, parts, meanwhile);
   };
   const numbers = (count: number) => executor.copy(base, 'int32', count);
   return { executor, base, run, numbers };
@@ -50,6 +50,45 @@ test.each([1, 2, 3])('with %d threads every part runs once, for 1 to 10,000 part
     }
     await threadsReady(executor);
   }
+});
+
+test.each([1, 2, 3])('with %d threads what the caller does meanwhile is done once a job', async (threads) => {
+  const { base, run, numbers } = await start(threads);
+  for (const parts of [1, 2, 64, 10_000]) {
+    let calls = 0;
+    run(COUNT, 0, parts, base, () => calls++);
+    expect(calls).toBe(1);
+  }
+  expect([...numbers(2)]).toEqual([4, 3]);
+});
+
+test('threads compute while the caller does something else', async () => {
+  const { executor, base, run, numbers } = await start(2);
+  await threadsReady(executor);
+  let seen = 0;
+  run(MARK, 7, 100, base, () => {
+    const end = performance.now() + 10_000;
+    while (seen === 0 && performance.now() < end) seen = numbers(100)[99]!;
+  });
+  expect(seen).toBe(106);
+  expect(numbers(100)[0]).toBe(7);
+});
+
+test.each([1, 3])('with %d threads a job is done where what happens meanwhile throws', async (threads) => {
+  const { executor, base, run, numbers } = await start(threads);
+  const oops = new Error('oops');
+  const fail = () => {
+    throw oops;
+  };
+  for (const parts of [1, 64, 10_000]) {
+    executor.zero(base, 65536);
+    expect(() => run(COUNT, 0, parts, base, fail)).toThrow(oops);
+    expect(executor.failure).toBeUndefined();
+    // All that were published; the caller's error ends a job of more.
+    expect(numbers(Math.min(parts, threads === 1 ? parts : 4095)).every((n) => n === 1)).toBe(true);
+  }
+  run(MARK, 1, 10);
+  expect(numbers(10)[9]).toBe(10);
 });
 
 test('20,000 tiny jobs with 3 threads: none lost, none doubled', async () => {

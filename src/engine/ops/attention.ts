@@ -48,6 +48,8 @@ export interface AttentionGradients {
 const BLOCK = 64;
 /** A part should outlast its dispatch: about so many multiplications. */
 const PART_WORK = 1 << 19;
+/** In the forward twice as many: chunks of rows that one thread takes in a row find their keys in its cache. */
+const FORWARD_WORK = 1 << 20;
 const MAXIMUM_PARTS = 1024;
 /** The most pieces of keys whose sums make dq (assembly/attention-gradients.ts). */
 const PIECES = 8;
@@ -55,8 +57,15 @@ const PIECES = 8;
 const FEW_OWNERS = 8;
 const PARTIAL_BYTES = 2 ** 28;
 
-/** Attends. `output` says where results go; without it they are allocated in q's layout. */
-export function attentionForward(call: AttentionCall, output?: Operand): AttentionResult {
+/**
+ * Attends. `output` says where results go; without it they are allocated in q's layout. `meanwhile` is the engine's: called
+ * once, while threads compute.
+ */
+export function attentionForward(
+  call: AttentionCall,
+  output?: Operand,
+  meanwhile?: () => void,
+): AttentionResult {
   check(call);
   const engine = call.q.tensor.engine;
   const statistic = () => engine.empty(statisticsShape(call));
@@ -65,11 +74,12 @@ export function attentionForward(call: AttentionCall, output?: Operand): Attenti
   const [rowMax, rowSum, logSumExp] = [statistic(), statistic(), statistic()];
   const result = { output: target.tensor, rowMax, rowSum, logSumExp };
   const units = call.B * call.H * Math.ceil(call.Lq / BLOCK);
-  const perPart = unitsPerPart(units, Math.min(call.Lq, BLOCK) * call.Lk * (call.D + call.Dv));
+  const work = Math.min(call.Lq, BLOCK) * call.Lk * (call.D + call.Dv);
+  const perPart = unitsPerPart(units, work, FORWARD_WORK);
   if (units > 0) {
     const slots = { ...callSlots(call, result, perPart, logSumExp), ...strided('output', target) };
-    engine.run('attentionForward', slots, Math.ceil(units / perPart));
-  }
+    engine.run('attentionForward', slots, Math.ceil(units / perPart), meanwhile);
+  } else meanwhile?.();
   return result;
 }
 
@@ -280,7 +290,7 @@ function check({ q, k, v, H, Hkv, D, Dv }: AttentionCall): void {
 }
 
 /** Units per part: enough work to repay a dispatch, and parts enough for threads to share evenly. */
-function unitsPerPart(units: number, work: number): number {
-  const enough = Math.ceil(PART_WORK / work);
+function unitsPerPart(units: number, work: number, least = PART_WORK): number {
+  const enough = Math.ceil(least / work);
   return Math.max(1, Math.min(enough, Math.ceil(units / 8)), Math.ceil(units / MAXIMUM_PARTS));
 }

@@ -68,19 +68,19 @@ export function bareCall(
 /** '4 of 8': four parts, eight units in each. */
 const told = ({ parts, slots }: Command) => `${parts} of ${slots.perPart}`;
 
-// A unit is 64 rows of a head; 2^19 multiplications make a part, but there are 8 parts if there are 8 units, and at
+// A unit is 64 rows of a head; 2^20 multiplications make a part, but there are 8 parts if there are 8 units, and at
 // most 1024.
 const forwards: [Shape, string][] = [
   [[1, 1, 1, 64, 64, 8, 8], '1 of 1'],
   [[1, 1, 1, 65, 64, 8, 8], '2 of 1'],
-  [[2, 8, 8, 640, 64, 8, 8], '20 of 8'],
-  [[2, 8, 8, 640, 64, 8, 7], '18 of 9'],
-  [[2, 8, 8, 640, 128, 8, 8], '40 of 4'],
+  [[2, 8, 8, 640, 64, 8, 8], '10 of 16'],
+  [[2, 8, 8, 640, 64, 8, 7], '9 of 18'],
+  [[2, 8, 8, 640, 128, 8, 8], '20 of 8'],
   [[2, 8, 8, 1, 64, 8, 8], '8 of 2'],
   [[3, 8, 8, 1, 64, 8, 8], '8 of 3'],
-  [[64, 16, 16, 8, 64, 8, 8], '16 of 64'],
+  [[64, 16, 16, 16, 64, 8, 8], '16 of 64'],
   [[64, 16, 16, 8, 0, 8, 8], '8 of 128'],
-  [[1, 1025, 1, 64, 512, 8, 8], '513 of 2'],
+  [[1, 1025, 1, 64, 1024, 8, 8], '513 of 2'],
   [[1, 2050, 1, 1, 1, 1, 1], '8 of 257'],
   [[1, 3000, 1, 64, 8192, 1, 1], '1000 of 3'],
 ];

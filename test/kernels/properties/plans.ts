@@ -11,6 +11,8 @@ import {
   type Part,
   type Pass,
   planParts,
+  portion,
+  portionsOf,
   type Range,
   split,
 } from '../../../dist/map/parts.js';
@@ -239,6 +241,40 @@ function budgetsOf(p: AttentionProblem, pass: Pass): number[] {
   );
 }
 
+/** As many runs of entries as whole portions fit into the part's bytes, as even as whole entries allow. */
+function runsOf(p: AttentionProblem, { batches: [first, last], rows, keys }: Part): Range[] {
+  const keep = p.dropout && 'keep' in p.dropout ? [p.dropout.keep] : [];
+  const operands = [p.k, p.v, ...(p.mask ? [p.mask] : []), ...(p.bias ? [p.bias] : []), ...keep];
+  const shared = operands.filter((x) => x.batch === 0).length > 0;
+  if (rows === undefined || keys!.length > 1 || shared) return [[first, last]];
+  const bytes = (last - first) * bytesOf(p, 'forward', [1, p.H, p.Hkv, p.Lq, p.Lk]);
+  const count = largest(last - first, (n) => n * portion.bytes <= bytes) || 1;
+  const most = 1 + largest(last - first, (n) => n * count < last - first);
+  return even(last - first, most, 1).map(([from, to]) => [first + from, first + to]);
+}
+
+const portions: Step[] = Object.entries(problems).map(([name, make]) => ({
+  name: `portions of a call: ${name}`,
+  run: async () => {
+    const p = make();
+    const whole = portion.bytes;
+    assert.equal(whole, 2 << 20);
+    const entry = bytesOf(p, 'forward', [1, p.H, p.Hkv, p.Lq, p.Lk]);
+    try {
+      for (const bytes of [entry / 2, entry, 1.5 * entry, 2 * entry, (p.B * entry) / 2, p.B * entry, whole]) {
+        for (const off of [-1, 0, 1]) {
+          portion.bytes = Math.max(1, bytes + off);
+          for (const part of planParts(p, 'forward')) {
+            assert.deepEqual(portionsOf(p, part), runsOf(p, part), `${listed(part)}, ${portion.bytes} bytes`);
+          }
+        }
+      }
+    } finally {
+      portion.bytes = whole;
+    }
+  },
+}));
+
 const listed = ({ batches, heads, keyHeads, rows, keys }: Part) =>
   JSON.stringify([batches, heads, keyHeads, rows, keys]);
 
@@ -301,4 +337,4 @@ const cellsOfMaps: Step = {
   },
 };
 
-export const planSteps: Step[] = [splits, cellsOfMaps, ...plans];
+export const planSteps: Step[] = [splits, cellsOfMaps, ...plans, ...portions];
