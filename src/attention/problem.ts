@@ -10,7 +10,7 @@ import type { HostTensor } from '../tensor/host.js';
 export interface RowLayout {
   readonly shape: readonly number[];
   /** Of each batch entry's first row, `[B]`; equal for entries that share a broadcast operand. */
-  readonly offsets: Float64Array;
+  readonly offsets: readonly number[];
   /** The batch stride if one tells all of `offsets` (0 for a broadcast operand), else undefined. */
   readonly batch: number | undefined;
   readonly head: number;
@@ -24,7 +24,7 @@ export interface Operand extends RowLayout {
 /** A tensor that broadcasts to [B,H,Lq,Lk]: cell (b,h,i,j) lies at offsets[b] + h·head + i·query + j·key. */
 export interface CellTensor {
   readonly tensor: HostTensor;
-  readonly offsets: Float64Array;
+  readonly offsets: readonly number[];
   readonly batch: number | undefined;
   readonly head: number;
   readonly query: number;
@@ -35,7 +35,7 @@ export interface CellTensor {
 export interface StatisticLayout {
   /** [B,H,Lq], [H,Lq] or [Lq]; packed: [Tq,H]. */
   readonly shape: readonly number[];
-  readonly offsets: Float64Array;
+  readonly offsets: readonly number[];
   readonly head: number;
   readonly row: number;
 }
@@ -65,13 +65,13 @@ export interface AttentionProblem {
   /** −1 is open. */
   readonly window: readonly [left: number, right: number];
   /** The diagonal o of each batch entry, `[B]`. */
-  readonly diagonal: Int32Array;
+  readonly diagonal: readonly number[];
   /** Whether anything depends on the diagonal. */
   readonly usesDiagonal: boolean;
   /** Rows of each batch entry, `[B]`. */
-  readonly queryCounts: Int32Array;
+  readonly queryCounts: readonly number[];
   /** Keys of each batch entry, keyLengths applied, `[B]`. */
-  readonly keyCounts: Int32Array;
+  readonly keyCounts: readonly number[];
   /** As given. */
   readonly keyLengths?: Int32Array;
   readonly mask?: CellTensor;

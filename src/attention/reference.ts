@@ -103,7 +103,7 @@ function allowCells(
 
 /** Where a tensor that broadcasts to [B,H,Lq,Lk] holds cell (b,h,i,j). */
 export function cellAt(
-  cells: { offsets: Float64Array; head: number; query: number; key: number },
+  cells: { offsets: readonly number[]; head: number; query: number; key: number },
   b: number,
   h: number,
   i: number,

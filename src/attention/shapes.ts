@@ -223,23 +223,21 @@ function longest(cuSeqlens: Int32Array): number {
 }
 
 /** cuSeqlens without its end, times a stride. */
-function scaled(cuSeqlens: Int32Array, stride: number): Float64Array {
-  const out = new Float64Array(cuSeqlens.length - 1);
-  for (let b = 0; b < out.length; b++) out[b] = cuSeqlens[b] * stride;
-  return out;
+function scaled(cuSeqlens: Int32Array, stride: number): number[] {
+  return Array.from(cuSeqlens.subarray(0, -1), (start) => start * stride);
 }
 
-function multiples(count: number, stride: number): Float64Array {
-  const out = new Float64Array(count);
+function multiples(count: number, stride: number): number[] {
+  const out = new Array<number>(count);
   for (let b = 0; b < count; b++) out[b] = b * stride;
   return out;
 }
 
 /** For every entry of the batch dimensions `lead`, where an operand with batch dimensions `own` (equal or 1) has it. */
-function broadcastOffsets(lead: readonly number[], own: readonly number[], stride: number): Float64Array {
-  let offsets = Float64Array.of(0);
+function broadcastOffsets(lead: readonly number[], own: readonly number[], stride: number): number[] {
+  let offsets = [0];
   for (let axis = lead.length - 1, step = stride; axis >= 0; step *= own[axis], axis--) {
-    const next = new Float64Array(offsets.length * lead[axis]);
+    const next = new Array<number>(offsets.length * lead[axis]);
     const by = own[axis] === 1 ? 0 : step;
     for (let i = 0; i < lead[axis]; i++) {
       for (let n = 0; n < offsets.length; n++) next[i * offsets.length + n] = i * by + offsets[n];
@@ -249,7 +247,7 @@ function broadcastOffsets(lead: readonly number[], own: readonly number[], strid
   return offsets;
 }
 
-function commonStride(offsets: Float64Array): number | undefined {
+function commonStride(offsets: readonly number[]): number | undefined {
   const stride = offsets.length > 1 ? offsets[1] - offsets[0] : 0;
   for (let b = 0; b < offsets.length; b++) if (offsets[b] !== b * stride) return undefined;
   return stride;

@@ -43,10 +43,12 @@ export function validateProblem(
   const packed = readPacked(op, options, tensors[0], tensors[1]);
   const shapes = packed ? readPackedShapes(op, ...tensors, packed) : readShapes(op, layout, ...tensors);
   const keyLengths = readKeyLengths(op, options.keyLengths, shapes);
-  const queryCounts = packed ? differences(packed.q) : new Int32Array(shapes.B).fill(shapes.Lq);
+  const queryCounts = packed ? differences(packed.q) : same(shapes.B, shapes.Lq);
   const keyCounts = packed
     ? differences(packed.k)
-    : (keyLengths?.slice() ?? new Int32Array(shapes.B).fill(shapes.Lk));
+    : keyLengths
+      ? Array.from(keyLengths)
+      : same(shapes.B, shapes.Lk);
   const causal = options.causal !== undefined && options.causal !== false;
   const window = readWindow(op, options.window);
   const alibi = readAlibi(op, options.alibi, shapes);
@@ -130,8 +132,11 @@ function int32Vector(what: string, value: unknown): Int32Array {
   return tensor.data as Int32Array;
 }
 
-function differences(starts: Int32Array): Int32Array {
-  return Int32Array.from({ length: starts.length - 1 }, (_, b) => starts[b + 1] - starts[b]);
+// Plain arrays: a typed one of more than 64 bytes costs 3 µs, much of a short call.
+const same = (count: number, n: number) => new Array<number>(count).fill(n);
+
+function differences(starts: Int32Array): number[] {
+  return Array.from(starts.subarray(1), (next, b) => next - starts[b]);
 }
 
 function readKeyLengths(op: string, value: unknown, { B, Lk }: Shapes): Int32Array | undefined {
@@ -153,10 +158,10 @@ function readKeyLengths(op: string, value: unknown, { B, Lk }: Shapes): Int32Arr
 function readDiagonal(
   op: string,
   causal: AttentionOptions['causal'],
-  queryCounts: Int32Array,
-  keyCounts: Int32Array,
+  queryCounts: readonly number[],
+  keyCounts: readonly number[],
   { B, Lq, Lk, layout }: Shapes,
-): Int32Array {
+): number[] {
   if (causal === true) {
     for (let b = 0; b < (layout === 'packed' ? B : 1); b++) {
       const [rows, keys] = layout === 'packed' ? [queryCounts[b], keyCounts[b]] : [Lq, Lk];
@@ -168,7 +173,7 @@ function readDiagonal(
       );
     }
   }
-  if (causal === true || causal === 'upper-left') return new Int32Array(B);
+  if (causal === true || causal === 'upper-left') return same(B, 0);
   if (causal === undefined || causal === false || causal === 'lower-right') {
     return queryCounts.map((rows, b) => keyCounts[b] - rows);
   }
@@ -182,7 +187,7 @@ function readDiagonal(
     if (!Number.isInteger(offset) || Math.abs(offset) > INT32_MAX) {
       throw new OptionError(`${op}: causal.offset is a whole number of 32 bits, got ${offset}`);
     }
-    return new Int32Array(B).fill(offset);
+    return same(B, offset);
   }
   const offsets = int32Vector(`${op}: causal.offset`, offset);
   if (offsets.length !== B) {
@@ -190,7 +195,7 @@ function readDiagonal(
       `${op}: causal.offset has ${offsets.length} entries, expected one per batch entry, ${B}`,
     );
   }
-  return offsets.slice();
+  return Array.from(offsets);
 }
 
 function readWindow(op: string, value: unknown): readonly [number, number] {

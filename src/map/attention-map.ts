@@ -56,8 +56,8 @@ export class AttentionMap {
   /** [B,H,Lq,Lk]; packed: sequences, heads, and the longest lengths. */
   readonly shape: readonly [B: number, H: number, Lq: number, Lk: number];
   private source: WeightSource | undefined;
-  private readonly lengths: { queries: Int32Array; keys: Int32Array };
-  private readonly diagonals: Int32Array;
+  private readonly lengths: { queries: readonly number[]; keys: readonly number[] };
+  private readonly diagonals: readonly number[];
   /** Of pairs b·H + h: one pass gives entropy and distance. */
   private readonly known = new Map<number, Moments>();
 
@@ -66,7 +66,7 @@ export class AttentionMap {
     const { B, H, Lq, Lk, keyLengths, queryCounts, keyCounts, diagonal } = problem;
     this.shape = [B, H, Lq, Lk];
     this.source = source;
-    this.lengths = { queries: queryCounts, keys: keyLengths ? new Int32Array(B).fill(Lk) : keyCounts };
+    this.lengths = { queries: queryCounts, keys: keyLengths ? new Array<number>(B).fill(Lk) : keyCounts };
     this.diagonals = diagonal;
   }
 

@@ -52,9 +52,8 @@ function endOf(p: AttentionProblem, x: RowLayout, b: number): number {
 }
 
 /** Where the batch entries lie; once where they are all the same. */
-function distinct(offsets: Float64Array, [from, to]: Range): number[] {
-  const own: number[] = [];
-  for (let b = from; b < to; b++) own.push(offsets[b]);
+function distinct(offsets: readonly number[], [from, to]: Range): number[] {
+  const own = offsets.slice(from, to);
   return own.every((at) => at === own[0]) ? own.slice(0, 1) : own;
 }
 
@@ -97,7 +96,7 @@ export function statisticBox(p: AttentionProblem, { batches, heads, rows }: Piec
       ],
     };
   }
-  const starts = Array.from(offsets.subarray(...batches), (at) => at + heads[0] * head + rows[0] * row);
+  const starts = offsets.slice(...batches).map((at) => at + heads[0] * head + rows[0] * row);
   return {
     starts,
     dimensions: [
@@ -243,12 +242,12 @@ function uploadDiagonal(
   if (!p.usesDiagonal) return 0;
   const shift = rows ? rows[0] - keys![0] : 0;
   const own = p.diagonal.slice(...batches).map((o) => Math.max(-FAR, Math.min(FAR, o + shift)));
-  return own.every((o) => o === own[0]) ? own[0] : engine.tensor(own, [own.length]);
+  return own.every((o) => o === own[0]) ? own[0] : engine.tensor(Int32Array.from(own), [own.length]);
 }
 
 function uploadLengths(engine: Engine, p: AttentionProblem, { batches, keys }: Piece): Tensor {
   const [from, to] = keys!;
-  const own = p.keyCounts.slice(...batches).map((n) => Math.max(0, Math.min(n, to) - from));
+  const own = Int32Array.from(p.keyCounts.slice(...batches), (n) => Math.max(0, Math.min(n, to) - from));
   return engine.tensor(own, [own.length]);
 }
 
