@@ -46,7 +46,7 @@ export interface Executor {
   grow(bytes: number): boolean;
   /**
    * Runs kernel number `kernel` on the first `slots` staged arguments. `meanwhile`, which runs no kernel itself, is called
-   * once, where there are threads to compute at the same time.
+   * once: where there are threads, while they compute.
    */
   run(kernel: number, slots: number, parts: number, meanwhile?: () => void): void;
   write(address: number, data: HostData): void;

@@ -1,5 +1,5 @@
 // What an engine asks of the machine around it, in Node. platform.browser.ts has the same exports.
-import { Buffer } from 'node:buffer';
+import { Buffer, constants } from 'node:buffer';
 import { readFile } from 'node:fs/promises';
 import { availableParallelism } from 'node:os';
 import { Worker } from 'node:worker_threads';
@@ -46,7 +46,9 @@ export function copyBytes(target: Uint8Array, source: Uint8Array): void {
 
 /** Memory for results that are all to be written: it holds anything. Throws RangeError where there is none. */
 export function unwritten(bytes: number): ArrayBuffer {
-  return bytes < MANY_BYTES ? new ArrayBuffer(bytes) : Buffer.allocUnsafeSlow(bytes).buffer;
+  // Node 20 has no Buffer above 4 GB.
+  if (bytes < MANY_BYTES || bytes > constants.MAX_LENGTH) return new ArrayBuffer(bytes);
+  return Buffer.allocUnsafeSlow(bytes).buffer;
 }
 
 /** The bytes as they are now, in memory of their own. Throws RangeError where there is none. */

@@ -72,24 +72,30 @@ test('what entries share is brought once', () => {
   expect(countOf({ ...call, v: one })).toEqual([1]);
 });
 
-test.each([0, 1, 2])('no memory for a later portion: LimitError, nothing lost (%d)', async (n) => {
-  portion.bytes = 1;
-  const engine = engines[n]!;
-  const call = batch(4);
-  const { empty } = CpuEngine.prototype;
-  let made = 0;
-  CpuEngine.prototype.empty = function (...given) {
-    if (++made === 12) throw new LimitError('out of memory');
-    return empty.apply(this, given);
-  };
-  try {
-    await expect(compute(call, engine)).rejects.toThrow(LimitError);
-  } finally {
-    CpuEngine.prototype.empty = empty;
-  }
-  expect(engine.memory.tensors).toBe(0);
-  expect(await compute(call, engine)).toEqual(await compute(call));
-});
+// A portion's tensors are seven: k, v, q, the output and three statistics. Those of the second are the 8th to the 14th.
+const failures = [1, 2, 3].flatMap((threads) => [8, 11, 12, 14, 15].map((nth) => [nth, threads] as const));
+
+test.each(failures)(
+  'no memory for tensor %d with %d threads: LimitError, nothing lost',
+  async (nth, threads) => {
+    portion.bytes = 1;
+    const engine = engines[threads - 1]!;
+    const call = batch(4);
+    const { empty } = CpuEngine.prototype;
+    let made = 0;
+    CpuEngine.prototype.empty = function (...given) {
+      if (++made === nth) throw new LimitError('out of memory');
+      return empty.apply(this, given);
+    };
+    try {
+      await expect(compute(call, engine)).rejects.toThrow(LimitError);
+    } finally {
+      CpuEngine.prototype.empty = empty;
+    }
+    expect(engine.memory.tensors).toBe(0);
+    expect(await compute(call, engine)).toEqual(await compute(call));
+  },
+);
 
 test('a read that fails after the next portion did is nobody’s surprise', async () => {
   portion.bytes = 1;
