@@ -77,7 +77,7 @@ export const unluckySteps: Step[] = unlucky.flatMap(([seed, places]) => {
   return places.map((n) => caseStep(`unlucky call ${n} of ${seed}`, () => buildCase(all[n]), 1e-5));
 });
 
-export const edgeSteps: Step[] = [1, 4, 63, 64, 65, 128, 129].flatMap((L) =>
+export const edgeSteps: Step[] = [1, 4, 63, 64, 65, 127, 128, 129, 193].flatMap((L) =>
   [
     [L, L],
     [L, 67],

@@ -29,7 +29,7 @@ export function weighCells(n: i32, offset: usize, valid: i32, factor: f32, fresh
 function raiseEight(n: i32, before: usize, after: usize, factor: f32): void {
   let a = v128.load(before), b = v128.load(before, 16), a1 = a, b1 = b;
   if (n & 1) {
-    // One more, that nobody reads again; n < 64 here, so its cells are there.
+    // One more, that nobody reads again; n < 128 here, so its cells are there.
     const last = cells + <usize>n * CELLS;
     v128.store(last, MINUS_INFINITY);
     v128.store(last, MINUS_INFINITY, 16);

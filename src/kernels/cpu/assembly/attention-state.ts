@@ -6,8 +6,14 @@ import { argF, argU, scratchPointer } from './runtime';
 /** Keys per tile and query rows per chunk: fixed, so that the order of every sum is. */
 // @ts-ignore: decorator
 @inline export const TILE: i32 = 64;
+/** Keys per tile of the forward: twice as many rescale sums half as often. */
+// @ts-ignore: decorator
+@inline export const FORWARD_TILE: i32 = 128;
 // @ts-ignore: decorator
 @inline export const CHUNK: i32 = 64;
+/** Bytes of one array of cells [FORWARD_TILE][8], float32. */
+// @ts-ignore: decorator
+@inline const CELL_BYTES: usize = 4096;
 // @ts-ignore: decorator
 @inline export const SHARED_SLOTS: usize = 62;
 // @ts-ignore: decorator
@@ -86,12 +92,12 @@ export let rowSum: usize = 0;
 export let rowAux: usize = 0;
 /** Philox words of eight rows (128 bytes), or four numbers. */
 export let words: usize = 0;
-/** Cells [TILE][8] of the group at work: scores, then whatever a pass needs beside them. */
+/** Cells [FORWARD_TILE][8] of the group at work: scores, then whatever a pass needs beside them; gradCells [TILE][8]. */
 export let cells: usize = 0;
 export let keepCells: usize = 0;
 export let slopeCells: usize = 0;
 export let gradCells: usize = 0;
-/** Float64 cells [TILE][8]. */
+/** Float64 cells [FORWARD_TILE][8]. */
 export let wideCells: usize = 0;
 /** First byte after these, for the kernel's own arrays. */
 export let scratchRest: usize = 0;
@@ -129,11 +135,11 @@ function layOutScratch(): void {
   rowAux = at + 1024;
   words = at + 1280;
   cells = at + 1536;
-  keepCells = cells + 2048;
-  slopeCells = keepCells + 2048 + 256; // dropoutCells may write seven keys more
-  gradCells = slopeCells + 2048;
-  wideCells = gradCells + 2048;
-  scratchRest = wideCells + 4096;
+  keepCells = cells + CELL_BYTES;
+  slopeCells = keepCells + CELL_BYTES + 256; // dropoutCells may write seven keys more
+  wideCells = slopeCells + CELL_BYTES;
+  gradCells = wideCells + 2 * CELL_BYTES;
+  scratchRest = gradCells + CELL_BYTES / 2;
 }
 
 /** Points the state at (b, h). */

@@ -3,7 +3,7 @@
 // attentionWeights, which recomputes any tile of weights from rowMax and rowSum.
 //
 // Part: `perPart` consecutive units; unit = (batch, head, chunk of 64 query rows), chunks fastest. Within a unit, key
-// tiles of 64 ascend; within a tile, groups of 8 rows. Sums run over d, over j within a tile, then over tiles:
+// tiles of 128 ascend; within a tile, groups of 8 rows. Sums run over d, over j within a tile, then over tiles:
 // the order follows from lengths alone. rowMax and rowSum include the sink:
 //   rowMax = max(sink, max_j score)    rowSum = exp(sink − rowMax) + Σ_j exp(score − rowMax)
 // An empty row has rowMax −∞ and rowSum 0, or the sink and 1.
@@ -17,9 +17,9 @@ import { anyForbidden, dropoutCells, packScale, rawScores, scoreCells } from './
 import { divideCells, dropCells, markForbidden, rescale, signForbidden, weighCells } from './attention-softmax';
 import { addContext, addContextByCell, allFinite } from './attention-tiles';
 import {
-  address, B, CHUNK, D, Dv, H, Lq, SHARED_SLOTS, TILE, batch, boundRows, cells, decode, dropMode, firstKey, head, lastKey,
-  q, qRow, queryStart, rowAux, rowMax, rowSum, scratchRest, selectPair, sink, slopeCells, statAt, statRow, v, vRow, warmPair,
-  words,
+  address, B, CHUNK, D, Dv, FORWARD_TILE, H, Lq, SHARED_SLOTS, TILE, batch, boundRows, cells, decode, dropMode, firstKey, head,
+  lastKey, q, qRow, queryStart, rowAux, rowMax, rowSum, scratchRest, selectPair, sink, slopeCells, statAt, statRow, v, vRow,
+  warmPair, words,
 } from './attention-state';
 
 // @ts-ignore: decorator
@@ -29,7 +29,7 @@ import {
 let queryT: usize = 0; // [groups][D][8]
 let sums: usize = 0; // [groups][padded Dv][8]
 let zeros: usize = 0; // [8][8]
-let valueCopy: usize = 0; // [TILE][padded Dv] where Dv is not a multiple of 8
+let valueCopy: usize = 0; // [FORWARD_TILE][padded Dv] where Dv is not a multiple of 8
 
 // The tile at work: its values as the products read them, and whether all are finite (−1: not looked yet).
 let values: usize = 0;
@@ -66,8 +66,8 @@ function forwardChunk(args: usize, from: i32, rows: i32): void {
   startRows(from, rows);
   const first = firstKey(0, rows) & ~(TILE - 1), last = lastKey(0, rows);
   const few = last - first <= FEW_KEYS;
-  for (let tile = first; tile < last; tile += TILE) {
-    const end = min(tile + TILE, last);
+  for (let tile = first; tile < last; tile += FORWARD_TILE) {
+    const end = min(tile + FORWARD_TILE, last);
     values = stageRows(v + <usize>tile * vRow, vRow, end - tile, Dv, valueCopy);
     finite = -1;
     for (let r0 = 0; r0 < rows; r0 += GROUP) {
