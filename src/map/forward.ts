@@ -62,8 +62,11 @@ async function runParts(
   parts: readonly Part[],
   keys: KeyHolder,
 ): Promise<ForwardNumbers> {
-  const rows = p.statistics.shape.reduce((a, n) => a * n, 1);
-  const made = { ...numbers(rows, 0), output: unwrittenOutput(p) };
+  const statistic = () => unwrittenFloats('logSumExp', p.statistics.shape);
+  const made = {
+    output: unwrittenFloats('output', p.output.shape),
+    ...{ rowMax: statistic(), rowSum: statistic(), logSumExp: statistic() },
+  };
   const scratch: ForwardNumbers[] = [];
   for (const part of parts) {
     if (isPiece(part)) {
@@ -87,11 +90,11 @@ function numbers(rows: number, Dv: number): ForwardNumbers {
 }
 
 /** An array that the parts fill. */
-function unwrittenOutput({ output: { shape } }: AttentionProblem): Float32Array<ArrayBuffer> {
+function unwrittenFloats(name: string, shape: readonly number[]): Float32Array<ArrayBuffer> {
   try {
     return new Float32Array(unwritten(shape.reduce((a, n) => a * n, 4)));
   } catch {
-    throw noMemory('output', shape);
+    throw noMemory(name, shape);
   }
 }
 

@@ -4,7 +4,9 @@ import assert from 'node:assert/strict';
 import { attentionReference, weightsReference } from '../../../dist/attention/reference.js';
 import { attentionBackwardReference } from '../../../dist/attention/reference-backward.js';
 import { validateAttention } from '../../../dist/attention/validate.js';
+import type { Engine } from '../../../dist/engine/types.js';
 import { attention, attentionBackward, mergeAttention } from '../../../dist/index.js';
+import { portion } from '../../../dist/map/parts.js';
 import { type HostTensor, toFloat64 } from '../../../dist/tensor/host.js';
 import { type RandomCall, randomBool, randomCall, randomTensor, seeded } from '../../attention/calls.js';
 import { plainAttention } from '../../attention/plain.js';
@@ -266,4 +268,65 @@ const seedsOf64Bits: Step = {
   },
 };
 
-export const hostDoorSteps: Step[] = [merging, rowSums, far, unserved, seedsOf64Bits];
+/** What is asked of an engine during `work`: each run with the tensors that live at its start, and reads. */
+async function listened(engine: Engine, work: () => Promise<unknown>): Promise<string[]> {
+  const heard: string[] = [];
+  const listen = (name: string, word: () => string) => {
+    const own = (engine as unknown as Record<string, (...given: unknown[]) => unknown>)[name];
+    const value = (...given: unknown[]) => {
+      heard.push(word());
+      return own.apply(engine, given);
+    };
+    Object.defineProperty(engine, name, { value, configurable: true });
+  };
+  listen('run', () => `run ${engine.memory.tensors}`);
+  listen('readTensorInto', () => 'read');
+  try {
+    await work();
+  } finally {
+    for (const name of ['run', 'readTensorInto']) delete (engine as unknown as Record<string, unknown>)[name];
+  }
+  return heard;
+}
+
+const portions: Step = {
+  name: 'batch entries in portions: the bits of the whole; threads compute while others come and go',
+  run: async ({ make }) => {
+    const random = seeded(40);
+    const [q, k, v] = [20, 30, 30].map((L) => randomTensor(random, [4, 2, L, 8]));
+    const bias = randomTensor(random, [4, 1, 20, 30]);
+    for (const threads of [1, 2]) {
+      const engine = await make(threads);
+      const compute = async () => {
+        const { output, logSumExp, map } = await attention(q, k, v, { bias, engine });
+        map.dispose();
+        return [output.data, logSumExp.data];
+      };
+      const size = portion.bytes;
+      try {
+        const whole = await compute();
+        portion.bytes = 1;
+        let cut: typeof whole = [];
+        const heard = await listened(engine, async () => {
+          cut = await compute();
+        });
+        assert.deepEqual(cut, whole);
+        // Eight tensors each: operands, output, three statistics. Two portions at a time where threads compute.
+        const reads = ['read', 'read', 'read', 'read'];
+        const then = ['run 16', ...reads];
+        const alone = ['run 8', ...reads];
+        const expected =
+          threads === 1
+            ? [...alone, ...alone, ...alone, ...alone]
+            : ['run 8', ...then, ...then, ...then, ...reads];
+        assert.deepEqual(heard, expected);
+        assert.equal(engine.memory.tensors, 0, 'tensors are left in the engine');
+      } finally {
+        portion.bytes = size;
+        await engine.dispose();
+      }
+    }
+  },
+};
+
+export const hostDoorSteps: Step[] = [portions, merging, rowSums, far, unserved, seedsOf64Bits];
