@@ -18,7 +18,7 @@ export async function job({ threads }) {
     const problem = makeProblem({ B: 32, H: 4, Lq: N, D: 32 });
     const jobs = [];
     for (const [n, name] of names.entries()) jobs.push(await ready(name, systems[n], problem));
-    const [own, web] = await interleave(jobs, { rounds: 15 });
+    const [own, web] = await interleave(jobs, { rounds: 45 });
     await jobs[1].close();
     results.push({
       ...{ N, threads, gflops: spread(rates(jobs[0].flop, own)) },

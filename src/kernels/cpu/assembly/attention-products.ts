@@ -4,7 +4,7 @@
 //   scoreTile  xT [D][8], y [n][D] -> s [n][8]      s[j][r] = Σ_d x[r][d]·y[j][d], d ascending
 //   rowProduct p [n][8], y [n][C]  -> c [8][C]      c[r]    = f[r]·c[r] + Σ_j p[j][r]·y[j], j ascending
 // A forbidden cell's p is −0 (sign bit set; allowed cells are >= +0): multiplied by a finite number it changes
-// nothing. A block whose result is not finite is done again cell by cell, leaving the forbidden cells out.
+// nothing. Rows whose result is not finite are done again cell by cell, leaving the forbidden cells out.
 import { fma4 } from './simd';
 
 // @ts-ignore: decorator
@@ -191,14 +191,18 @@ function dots(xT: usize, width: i32, y0: usize, y1: usize, y2: usize, y3: usize,
 export function rowProduct(
   p: usize, pKey: usize, n: i32, y: usize, yRow: usize, c: usize, cRow: usize, width: i32,
 ): void {
+  let sums = f32x4.splat(0);
   for (let x: usize = 0; x < <usize>width * 4; x += 32) {
-    if (rowBlock(p, pKey, n, y + x, yRow, c + x, cRow)) continue;
-    rowBlockByCell(p, pKey, n, y + x, yRow, c + x, cRow);
+    sums = f32x4.add(sums, rowBlock(p, pKey, n, y + x, yRow, c + x, cRow));
   }
+  // x − x is 0 for a finite x alone. (Where finite results overflow together, nothing is lost but time.)
+  const none = f32x4.sub(sums, sums);
+  if (!v128.any_true(f32x4.ne(none, none))) return;
+  for (let x: usize = 0; x < <usize>width * 4; x += 32) rowBlockByCell(p, pKey, n, y + x, yRow, c + x, cRow);
 }
 
-/** 4 rows × 8 columns; returns false, storing nothing, if any result is not finite. */
-function rowBlock(p: usize, pKey: usize, n: i32, y: usize, yRow: usize, c: usize, cRow: usize): bool {
+/** 4 rows × 8 columns; returns sums of the results, not finite where one of them is not. */
+function rowBlock(p: usize, pKey: usize, n: i32, y: usize, yRow: usize, c: usize, cRow: usize): v128 {
   let a0 = f32x4.splat(0), a1 = f32x4.splat(0), a2 = f32x4.splat(0), a3 = f32x4.splat(0);
   let b0 = f32x4.splat(0), b1 = f32x4.splat(0), b2 = f32x4.splat(0), b3 = f32x4.splat(0);
   const c1 = c + cRow, c2 = c1 + cRow, c3 = c2 + cRow;
@@ -221,7 +225,6 @@ function rowBlock(p: usize, pKey: usize, n: i32, y: usize, yRow: usize, c: usize
     p += pKey;
     y += yRow;
   }
-  if (!allFinite(a0, a1, a2, a3, b0, b1, b2, b3)) return false;
   v128.store(c, a0);
   v128.store(c, b0, 16);
   v128.store(c1, a1);
@@ -230,7 +233,7 @@ function rowBlock(p: usize, pKey: usize, n: i32, y: usize, yRow: usize, c: usize
   v128.store(c2, b2, 16);
   v128.store(c3, a3);
   v128.store(c3, b3, 16);
-  return true;
+  return f32x4.add(f32x4.add(f32x4.add(a0, a1), f32x4.add(a2, a3)), f32x4.add(f32x4.add(b0, b1), f32x4.add(b2, b3)));
 }
 
 // @ts-ignore: decorator
