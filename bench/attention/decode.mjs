@@ -35,7 +35,7 @@ async function onThreads(threads) {
     await prepareFovea(fovea.engine, problem),
     await ready('onnxruntime-node', native, problem, { headsFirst: true }),
   ];
-  const [own, other] = await interleave(jobs, { rounds: 15 });
+  const [own, other] = await interleave(jobs, { rounds: 45 });
   for (const job of jobs) await job.close();
   await fovea.close();
   return { threads, ms: spread(own), native: spread(other), faster: ratio(other, own) };

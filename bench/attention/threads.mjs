@@ -10,7 +10,7 @@ const LENGTHS = [1024, 2048, 4096];
 async function atLength(N, systems, peaks) {
   const jobs = [];
   for (const system of systems) jobs.push(await ready('fovea', system, makeProblem({ Lq: N })));
-  const samples = await interleave([...jobs, ...peaks], { rounds: 11 });
+  const samples = await interleave([...jobs, ...peaks], { rounds: 25 });
   const [one, two, tileOne, tileTwo] = samples;
   // The loop's two threads do twice the work of its one.
   const loop = tileOne.map((ms, round) => (2 * ms) / tileTwo[round]);
