@@ -18,7 +18,7 @@ interface Signature {
 }
 
 const SIGNATURES = new Map<string, Signature>(
-  Object.entries(KERNELS as Record<string, Record<string, 'u' | 'f'>>).map(([name, slots], number) => [
+  Object.entries(KERNELS).map(([name, slots], number) => [
     name,
     { number, slots: Object.keys(slots), isFloat: Object.values(slots).map((kind) => kind === 'f') },
   ]),

@@ -1,6 +1,8 @@
 // Argument slots of the attention kernels. The shared ones come first; assembly/attention-state.ts reads them by number.
 // Strides are in bytes; pointers of absent operands are 0.
 
+type Slots = Record<string, 'u' | 'f'>;
+
 const operand = <N extends string>(name: N) =>
   ({ [name]: 'u', [`${name}Batch`]: 'u', [`${name}Head`]: 'u', [`${name}Row`]: 'u' }) as {
     readonly [slot in N | `${N}Batch` | `${N}Head` | `${N}Row`]: 'u';
@@ -60,7 +62,7 @@ export const ATTENTION_SLOTS = {
   batchOrigin: 'u',
   headOrigin: 'u',
   queryOrigin: 'u',
-} as const;
+} as const satisfies Slots;
 
 const output = operand('output');
 const gradients = { ...output, ...operand('dOutput'), delta: 'u', dLogSumExp: 'u' } as const;
@@ -80,22 +82,28 @@ const readings = {
   own: 'u',
 } as const;
 
+type Shared = typeof ATTENTION_SLOTS;
+/** An interface, which declarations name instead of repeating it for every kernel. */
+export interface AttentionSlots extends Shared {}
+
+/** The shared slots, then a kernel's own. */
+const call = <const Own extends Slots>(own: Own): AttentionSlots & Own => ({ ...ATTENTION_SLOTS, ...own });
+
 export const ATTENTION_KERNELS = {
-  attentionCells: { ...ATTENTION_SLOTS, ...readings },
-  attentionPool: { ...ATTENTION_SLOTS, ...readings },
-  attentionMoments: { ...ATTENTION_SLOTS, ...readings },
-  attentionStatistics: { ...ATTENTION_SLOTS, ...readings },
-  attentionDiagonal: { ...ATTENTION_SLOTS, ...readings },
-  attentionForward: { ...ATTENTION_SLOTS, ...output },
+  attentionCells: call(readings),
+  attentionPool: call(readings),
+  attentionMoments: call(readings),
+  attentionStatistics: call(readings),
+  attentionDiagonal: call(readings),
+  attentionForward: call(output),
   /** `ended` begins as zeros. */
-  attentionDecode: {
-    ...ATTENTION_SLOTS,
+  attentionDecode: call({
     ...output,
     partials: 'u',
     partialStats: 'u',
     ended: 'u',
     runs: 'u',
-  },
+  }),
   cacheRows: {
     ...operand('kFrom'),
     ...operand('kTo'),
@@ -109,8 +117,7 @@ export const ATTENTION_KERNELS = {
     index: 'u',
     perPart: 'u',
   },
-  attentionWeights: {
-    ...ATTENTION_SLOTS,
+  attentionWeights: call({
     out: 'u',
     batch: 'u',
     head: 'u',
@@ -118,18 +125,16 @@ export const ATTENTION_KERNELS = {
     to: 'u',
     first: 'u',
     last: 'u',
-  },
-  attentionDelta: { ...ATTENTION_SLOTS, ...gradients },
-  attentionGather: {
-    ...ATTENTION_SLOTS,
+  }),
+  attentionDelta: call(gradients),
+  attentionGather: call({
     ...gradients,
     ...operand('dq'),
     partials: 'u',
     pieceBytes: 'u',
-  },
-  attentionSinks: { ...ATTENTION_SLOTS, ...gradients, dSinks: 'u' },
-  attentionBias: {
-    ...ATTENTION_SLOTS,
+  }),
+  attentionSinks: call({ ...gradients, dSinks: 'u' }),
+  attentionBias: call({
     ...gradients,
     dBias: 'u',
     /** Float64 and zeros, laid out as dBias. */
@@ -137,9 +142,8 @@ export const ATTENTION_KERNELS = {
     batches: 'u',
     heads: 'u',
     ownDelta: 'u',
-  },
-  attentionBackward: {
-    ...ATTENTION_SLOTS,
+  }),
+  attentionBackward: call({
     ...gradients,
     ...operand('dq'),
     ...operand('dk'),
@@ -153,5 +157,5 @@ export const ATTENTION_KERNELS = {
     pieceBytes: 'u',
     /** Whether the statistics are of the call's keys alone. */
     ownDelta: 'u',
-  },
+  }),
 } as const;

@@ -186,7 +186,7 @@ const OTHER_KERNELS = {
 export const KERNELS: typeof OTHER_KERNELS & typeof ATTENTION_KERNELS = {
   ...OTHER_KERNELS,
   ...ATTENTION_KERNELS,
-} satisfies Slots;
+};
 
 export type KernelName = keyof typeof KERNELS;
 export type KernelArguments<K extends KernelName> = { [slot in keyof (typeof KERNELS)[K]]: number };
