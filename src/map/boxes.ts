@@ -156,19 +156,17 @@ async function readRuns(
   each: (visit: (at: number) => void) => void,
 ): Promise<void> {
   const reads: Promise<void>[] = [];
-  if (length === tensor.size) {
-    each((at) => reads.push(tensor.readInto(target.subarray(at, at + length))));
-    await reads[0];
-    return;
+  if (length === tensor.size) each((at) => reads.push(tensor.readInto(target.subarray(at, at + length))));
+  else {
+    const flat = tensor.reshape([tensor.size]);
+    let from = 0;
+    each((at) => {
+      const run = flat.rows(from, from + length);
+      reads.push(run.readInto(target.subarray(at, at + length)));
+      run.dispose();
+      from += length;
+    });
+    flat.dispose();
   }
-  const flat = tensor.reshape([tensor.size]);
-  let from = 0;
-  each((at) => {
-    const run = flat.rows(from, from + length);
-    reads.push(run.readInto(target.subarray(at, at + length)));
-    run.dispose();
-    from += length;
-  });
-  flat.dispose();
   await Promise.all(reads);
 }

@@ -62,11 +62,10 @@ async function runParts(
   parts: readonly Part[],
   keys: KeyHolder,
 ): Promise<ForwardNumbers> {
-  const statistic = () => unwrittenFloats('logSumExp', p.statistics.shape);
-  const made = {
-    output: unwrittenFloats('output', p.output.shape),
-    ...{ rowMax: statistic(), rowSum: statistic(), logSumExp: statistic() },
-  };
+  // The parts fill all of them.
+  const output = floats('output', p.output.shape, unwritten);
+  const statistic = () => floats('logSumExp', p.statistics.shape, unwritten);
+  const made = { output, rowMax: statistic(), rowSum: statistic(), logSumExp: statistic() };
   const scratch: ForwardNumbers[] = [];
   for (const part of parts) {
     if (isPiece(part)) {
@@ -89,19 +88,14 @@ function numbers(rows: number, Dv: number): ForwardNumbers {
   };
 }
 
-/** An array that the parts fill. */
-function unwrittenFloats(name: string, shape: readonly number[]): Float32Array<ArrayBuffer> {
+/** A new array for a result, of zeros unless `memory` gives others. Throws LimitError where there is no memory. */
+export function floats(
+  name: string,
+  shape: readonly number[],
+  memory = (bytes: number) => new ArrayBuffer(bytes),
+): Float32Array<ArrayBuffer> {
   try {
-    return new Float32Array(unwritten(shape.reduce((a, n) => a * n, 4)));
-  } catch {
-    throw noMemory(name, shape);
-  }
-}
-
-/** A new array for a result. Throws LimitError where there is no memory. */
-export function floats(name: string, shape: readonly number[]): Float32Array<ArrayBuffer> {
-  try {
-    return new Float32Array(shape.reduce((a, n) => a * n, 1));
+    return new Float32Array(memory(shape.reduce((a, n) => a * n, 4)));
   } catch {
     throw noMemory(name, shape);
   }

@@ -195,9 +195,7 @@ export function rowProduct(
   for (let x: usize = 0; x < <usize>width * 4; x += 32) {
     sums = f32x4.add(sums, rowBlock(p, pKey, n, y + x, yRow, c + x, cRow));
   }
-  // x − x is 0 for a finite x alone. (Where finite results overflow together, nothing is lost but time.)
-  const none = f32x4.sub(sums, sums);
-  if (!v128.any_true(f32x4.ne(none, none))) return;
+  if (finiteSum(sums)) return;
   for (let x: usize = 0; x < <usize>width * 4; x += 32) rowBlockByCell(p, pKey, n, y + x, yRow, c + x, cRow);
 }
 
@@ -233,16 +231,27 @@ function rowBlock(p: usize, pKey: usize, n: i32, y: usize, yRow: usize, c: usize
   v128.store(c2, b2, 16);
   v128.store(c3, a3);
   v128.store(c3, b3, 16);
-  return f32x4.add(f32x4.add(f32x4.add(a0, a1), f32x4.add(a2, a3)), f32x4.add(f32x4.add(b0, b1), f32x4.add(b2, b3)));
+  return sumOf(a0, a1, a2, a3, b0, b1, b2, b3);
+}
+
+// @ts-ignore: decorator
+@inline function sumOf(a: v128, b: v128, c: v128, d: v128, e: v128, f: v128, g: v128, h: v128): v128 {
+  return f32x4.add(f32x4.add(f32x4.add(a, b), f32x4.add(c, d)), f32x4.add(f32x4.add(e, f), f32x4.add(g, h)));
+}
+
+/**
+ * Whether all numbers of a sum are finite: it is not where one is not (also where finite ones overflow together: then nothing is
+ * lost but time), and x − x is 0 for a finite x alone.
+ */
+// @ts-ignore: decorator
+@inline function finiteSum(sum: v128): bool {
+  const none = f32x4.sub(sum, sum);
+  return !v128.any_true(f32x4.ne(none, none));
 }
 
 // @ts-ignore: decorator
 @inline export function allFinite(a: v128, b: v128, c: v128, d: v128, e: v128, f: v128, g: v128, h: v128): bool {
-  // The sum of all is not finite where one is not (also where finite ones overflow together: then nothing is lost but
-  // time); and x − x is 0 for a finite x alone.
-  const sum = f32x4.add(f32x4.add(f32x4.add(a, b), f32x4.add(c, d)), f32x4.add(f32x4.add(e, f), f32x4.add(g, h)));
-  const none = f32x4.sub(sum, sum);
-  return !v128.any_true(f32x4.ne(none, none));
+  return finiteSum(sumOf(a, b, c, d, e, f, g, h));
 }
 
 /** The same sums in the same order; cells marked as forbidden are left out. */

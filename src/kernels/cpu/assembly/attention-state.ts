@@ -13,7 +13,7 @@ import { argF, argU, scratchPointer } from './runtime';
 @inline export const CHUNK: i32 = 64;
 /** Bytes of one array of cells [FORWARD_TILE][8], float32. */
 // @ts-ignore: decorator
-@inline const CELL_BYTES: usize = 4096;
+@inline const CELL_BYTES: usize = <usize>FORWARD_TILE * 32;
 // @ts-ignore: decorator
 @inline export const SHARED_SLOTS: usize = 62;
 // @ts-ignore: decorator
