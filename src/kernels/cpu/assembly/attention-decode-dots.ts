@@ -45,23 +45,42 @@ export function exactDot(x: usize, y: usize, rest: f64): f32 {
   return f64x2.add(v128.shuffle<i64>(s0, s1, 0, 2), v128.shuffle<i64>(s0, s1, 1, 3));
 }
 
-/** Of one key, as dots has it, bit for bit. */
-export function longDot(x: usize, y: usize, rest: f64): f32 {
-  let sum = f64x2.splat(0), left = D;
+/** Of two keys, in lanes 0 and 1, as dots has them, bit for bit. */
+export function dots2(x: usize, y0: usize, y1: usize, rest: f64): v128 {
+  let s0 = f64x2.splat(0), s1 = s0;
+  let left = D;
   for (; left >= 16; left -= 16) {
-    let t = f32x4.mul(v128.load(x), v128.load(y));
-    t = fma4(v128.load(x, 16), v128.load(y, 16), t);
-    t = fma4(v128.load(x, 32), v128.load(y, 32), t);
-    sum = add2(sum, fma4(v128.load(x, 48), v128.load(y, 48), t));
+    let a = v128.load(x);
+    let t0 = f32x4.mul(a, v128.load(y0)), t1 = f32x4.mul(a, v128.load(y1));
+    a = v128.load(x, 16);
+    t0 = fma4(a, v128.load(y0, 16), t0);
+    t1 = fma4(a, v128.load(y1, 16), t1);
+    a = v128.load(x, 32);
+    t0 = fma4(a, v128.load(y0, 32), t0);
+    t1 = fma4(a, v128.load(y1, 32), t1);
+    a = v128.load(x, 48);
+    s0 = add2(s0, fma4(a, v128.load(y0, 48), t0));
+    s1 = add2(s1, fma4(a, v128.load(y1, 48), t1));
     x += 64;
-    y += 64;
+    y0 += 64;
+    y1 += 64;
   }
   for (; left >= 4; left -= 4) {
-    sum = add2(sum, f32x4.mul(v128.load(x), v128.load(y)));
+    const a = v128.load(x);
+    s0 = add2(s0, f32x4.mul(a, v128.load(y0)));
+    s1 = add2(s1, f32x4.mul(a, v128.load(y1)));
     x += 16;
-    y += 16;
+    y0 += 16;
+    y1 += 16;
   }
-  return finish(sum, x, y, left, rest);
+  let s01 = sums(s0, s1);
+  for (; left > 0; left--) {
+    s01 = f64x2.add(s01, f64x2.mul(f64x2.splat(load<f32>(x)), f64x2(load<f32>(y0), load<f32>(y1))));
+    x += 4;
+    y0 += 4;
+    y1 += 4;
+  }
+  return f32x4.demote_f64x2_zero(f64x2.mul(s01, f64x2.splat(rest)));
 }
 
 /**

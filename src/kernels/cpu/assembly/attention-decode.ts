@@ -19,7 +19,7 @@ import {
   qRow, rowHigh, rowLow, scale, scratchRest, selectPair, sink, slope, softcap, statAt, v, vRow,
 } from './attention-state';
 import { cellScale, packScale } from './attention-cells';
-import { dots, exactDot, longDot } from './attention-decode-dots';
+import { dots, dots2, exactDot } from './attention-decode-dots';
 import { LOWEST4, MINUS_INFINITY, SIGN } from './constants';
 import { firstLanes, sumLanes } from './lanes';
 import { exp4 } from './math';
@@ -33,8 +33,8 @@ const ROWS: i32 = 16;
 /** Keys that all rows pass before the next ones: they stay in the first-level cache. */
 const KEYS: i32 = 64;
 /**
- * A row that is alone with keys or values wider than this reads them in memory's order, which arrives up to a third sooner: key
- * by key, and values in blocks of so many numbers, for each 32 columns pass them anew.
+ * A row that is alone with keys or values wider than this reads them about in memory's order, which arrives up to a third sooner:
+ * two keys at a time, and values in blocks of so many numbers, for each 32 columns pass them anew.
  */
 const NARROW: i32 = 32;
 const BLOCK: i32 = 1024;
@@ -130,12 +130,19 @@ function scoreRow(r: i32, a: i32, b: i32, inOrder: bool): void {
   const rest: f64 = cellScale();
   let s = rowCells + <usize>r * CELL_ROW + (<usize>(j - low) << 2);
   let y = k + <usize>j * kRow;
-  const exact = load<i32>(at, 4) - low <= EXACT;
-  if (exact || inOrder) {
+  if (load<i32>(at, 4) - low <= EXACT) {
     for (; j < end; j++) {
-      store<f32>(s, exact ? exactDot(x, y, rest) : longDot(x, y, rest));
+      store<f32>(s, exactDot(x, y, rest));
       s += 4;
       y += kRow;
+    }
+    return;
+  }
+  if (inOrder) {
+    for (; j < end; j += 2) {
+      v128.store64_lane(s, dots2(x, y, y + (j + 1 < end ? kRow : 0), rest), 0);
+      s += 8;
+      y += 2 * kRow;
     }
     return;
   }
