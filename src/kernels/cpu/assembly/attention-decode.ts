@@ -72,14 +72,18 @@ export function attentionDecode(args: usize, part: u32): void {
   const runs = <u32>runsOf(args), perPart = argU(args, 58);
   const end = min((part + 1) * perPart, <u32>B * Hkv * runs);
   const group = H / Hkv;
+  let done: u32 = 0;
   for (let unit = part * perPart; unit < end; unit++) {
     const pair = <i32>(unit / runs), run = <i32>(unit % runs);
     const b = pair / Hkv, first = (pair % Hkv) * group;
     selectPair(args, b, first);
     const rows = group * Lq;
     for (let r = 0; r < rows; r += ROWS) weighRun(args, b, first, r, min(ROWS, rows - r), run);
-    const before = atomic.add<u32>(address(args, SHARED_SLOTS + 6) + (<usize>pair << 2), 1);
-    if (before + 1 == runs) joinRuns(args, b, first, group);
+    done++;
+    if (run + 1 < <i32>runs && unit + 1 < end) continue;
+    const before = atomic.add<u32>(address(args, SHARED_SLOTS + 6) + (<usize>pair << 2), done);
+    if (before + done == runs) joinRuns(args, b, first, group);
+    done = 0;
   }
 }
 
