@@ -48,13 +48,12 @@ export function readShapes(
   v: HostTensor,
 ): Shapes {
   checkRanks(op, layout, q, k, v);
-  const [dq, dk, dv] = [q, k, v].map((tensor) => dimensions(layout, tensor.shape));
+  const dq = dimensions(layout, q.shape);
+  const dk = dimensions(layout, k.shape);
+  const dv = dimensions(layout, v.shape);
   checkTogether(op, dq, dk, dv);
-  for (const [name, own] of [
-    ['k', dk],
-    ['v', dv],
-  ] as const)
-    checkLead(op, name, dq.lead, own.lead);
+  checkLead(op, 'k', dq.lead, dk.lead);
+  checkLead(op, 'v', dq.lead, dv.lead);
   const B = sizeOf(`${op}: q`, dq.lead);
   if (B > MAX_BATCH) throw new LimitError(`${op}: q has ${B} batch entries, at most ${MAX_BATCH} are served`);
   const H = dq.heads;
@@ -135,16 +134,15 @@ function checkRanks(op: string, layout: 'bhld' | 'blhd', q: HostTensor, k: HostT
     const expected = layout === 'bhld' ? '[Lq,D] or more dimensions' : '[L,H,D] or more dimensions';
     throw new ShapeError(`${op}: q in layout '${layout}' is ${expected}, got shape ${formatShape(q.shape)}`);
   }
-  for (const [name, tensor] of [
-    ['k', k],
-    ['v', v],
-  ] as const) {
-    if (tensor.shape.length !== rank) {
-      throw new ShapeError(
-        `${op}: ${name} has rank ${tensor.shape.length}, expected q's ${rank} (shape ${formatShape(tensor.shape)})`,
-      );
-    }
-  }
+  checkRank(op, 'k', k.shape, rank);
+  checkRank(op, 'v', v.shape, rank);
+}
+
+function checkRank(op: string, name: string, shape: readonly number[], rank: number): void {
+  if (shape.length === rank) return;
+  throw new ShapeError(
+    `${op}: ${name} has rank ${shape.length}, expected q's ${rank} (shape ${formatShape(shape)})`,
+  );
 }
 
 function dimensions(layout: 'bhld' | 'blhd', shape: readonly number[]): Dimensions {
@@ -156,30 +154,28 @@ function dimensions(layout: 'bhld' | 'blhd', shape: readonly number[]): Dimensio
 
 /** What holds in every layout: widths, lengths, heads. */
 function checkTogether(op: string, q: Dimensions, k: Dimensions, v: Dimensions): void {
-  for (const [name, width] of [
-    ['q', q.width],
-    ['k', k.width],
-    ['v', v.width],
-  ] as const) {
-    if (width < 1 || width > MAX_WIDTH) {
-      throw new ShapeError(`${op}: ${name} has width ${width}, expected 1 to ${MAX_WIDTH}`);
-    }
-  }
+  checkWidth(op, 'q', q.width);
+  checkWidth(op, 'k', k.width);
+  checkWidth(op, 'v', v.width);
   if (k.width !== q.width) throw new ShapeError(`${op}: k has width ${k.width}, expected q's ${q.width}`);
   if (v.length !== k.length) throw new ShapeError(`${op}: v has ${v.length} rows, expected k's ${k.length}`);
   if (v.heads !== k.heads) throw new ShapeError(`${op}: v has ${v.heads} heads, expected k's ${k.heads}`);
   if (k.heads === 0 ? q.heads !== 0 : q.heads % k.heads !== 0) {
     throw new ShapeError(`${op}: q has ${q.heads} heads, not a multiple of k's ${k.heads}`);
   }
-  const counts = [
-    ['q', 'heads', q.heads],
-    ['q', 'rows', q.length],
-    ['k', 'rows', k.length],
-  ] as const;
-  for (const [name, kind, count] of counts) {
-    if (count > MAX_COUNT)
-      throw new LimitError(`${op}: ${name} has ${count} ${kind}, at most ${MAX_COUNT} are served`);
-  }
+  checkCount(op, 'q', 'heads', q.heads);
+  checkCount(op, 'q', 'rows', q.length);
+  checkCount(op, 'k', 'rows', k.length);
+}
+
+function checkWidth(op: string, name: string, width: number): void {
+  if (width >= 1 && width <= MAX_WIDTH) return;
+  throw new ShapeError(`${op}: ${name} has width ${width}, expected 1 to ${MAX_WIDTH}`);
+}
+
+function checkCount(op: string, name: string, kind: string, count: number): void {
+  if (count <= MAX_COUNT) return;
+  throw new LimitError(`${op}: ${name} has ${count} ${kind}, at most ${MAX_COUNT} are served`);
 }
 
 function checkLead(op: string, name: string, lead: readonly number[], own: readonly number[]): void {
