@@ -106,9 +106,10 @@ function weighRun(args: usize, b: i32, firstHead: i32, r0: i32, rows: i32, run: 
     store<u32>(bounds + (<usize>r << 4), <u32>(address(args, SHARED_SLOTS + 4) + at * (<usize>Dv << 2)), 8);
     clearRow(load<u32>(bounds + (<usize>r << 4), 8), Dv);
   }
-  const step = rows == 1 && Dv > NARROW ? max(4, min(KEYS, BLOCK / Dv)) : KEYS;
+  const alone = rows == 1 && Dv > NARROW;
+  const step = alone ? SPLIT : KEYS, block = alone ? max(4, min(KEYS, BLOCK / Dv)) : KEYS;
   for (let a = from; a < to; a += step) {
-    for (let r = 0; r < rows; r++) contextRow(r, a, min(a + step, to));
+    for (let r = 0; r < rows; r++) contextRow(r, a, min(a + step, to), block);
   }
 }
 
@@ -213,20 +214,19 @@ function softmaxRow(r: i32, stats: usize): void {
   store<f32>(stats, sum, 4);
 }
 
-/** Adds row r's weighted values of keys among [a, b) to its partial output. */
-function contextRow(r: i32, a: i32, b: i32): void {
+/** Adds row r's weighted values of keys among [a, b) to its partial output; all columns pass `block` keys before the next ones. */
+function contextRow(r: i32, a: i32, b: i32, block: i32): void {
   const at = bounds + (<usize>r << 4);
   const low = load<i32>(at), j = max(a, low), n = min(b, load<i32>(at, 4)) - j;
   if (n <= 0) return;
   const p = rowCells + <usize>r * CELL_ROW + (<usize>(j - low) << 2), end = p + (<usize>n << 2);
   let y = v + <usize>j * vRow;
   let to: usize = load<u32>(at, 8);
-  let left = Dv;
-  for (; left >= 32; left -= 32) {
-    columns32(p, end, y, vRow, to);
-    y += 128;
-    to += 128;
-  }
+  const wide = <usize>(Dv & ~31) << 2;
+  columns32(p, end, y, vRow, to, wide, <usize>block << 2);
+  y += wide;
+  to += wide;
+  let left = Dv & 31;
   for (; left >= 4; left -= 4) {
     columns4(p, end, y, vRow, to);
     y += 16;
@@ -239,31 +239,40 @@ function contextRow(r: i32, a: i32, b: i32): void {
   }
 }
 
-function columns32(p: usize, end: usize, y: usize, stride: usize, to: usize): void {
-  let c0 = v128.load(to), c1 = v128.load(to, 16), c2 = v128.load(to, 32), c3 = v128.load(to, 48);
-  let c4 = v128.load(to, 64), c5 = v128.load(to, 80), c6 = v128.load(to, 96), c7 = v128.load(to, 112);
-  for (; p < end; p += 4) {
-    if (load<i32>(p) >= 0) {
-      const w = v128.load_splat<f32>(p);
-      c0 = fma4(w, v128.load(y), c0);
-      c1 = fma4(w, v128.load(y, 16), c1);
-      c2 = fma4(w, v128.load(y, 32), c2);
-      c3 = fma4(w, v128.load(y, 48), c3);
-      c4 = fma4(w, v128.load(y, 64), c4);
-      c5 = fma4(w, v128.load(y, 80), c5);
-      c6 = fma4(w, v128.load(y, 96), c6);
-      c7 = fma4(w, v128.load(y, 112), c7);
+/** Columns of `wide` bytes, a multiple of 32; weights of `block` bytes at a time. */
+function columns32(p: usize, end: usize, y: usize, stride: usize, to: usize, wide: usize, block: usize): void {
+  for (; p < end; p += block) {
+    const stop = min(p + block, end);
+    for (let c: usize = 0; c < wide; c += 128) {
+      const t = to + c;
+      let c0 = v128.load(t), c1 = v128.load(t, 16), c2 = v128.load(t, 32), c3 = v128.load(t, 48);
+      let c4 = v128.load(t, 64), c5 = v128.load(t, 80), c6 = v128.load(t, 96), c7 = v128.load(t, 112);
+      let x = y + c;
+      for (let i = p; i < stop; i += 4) {
+        if (load<i32>(i) >= 0) {
+          const w = v128.load_splat<f32>(i);
+          c0 = fma4(w, v128.load(x), c0);
+          c1 = fma4(w, v128.load(x, 16), c1);
+          c2 = fma4(w, v128.load(x, 32), c2);
+          c3 = fma4(w, v128.load(x, 48), c3);
+          c4 = fma4(w, v128.load(x, 64), c4);
+          c5 = fma4(w, v128.load(x, 80), c5);
+          c6 = fma4(w, v128.load(x, 96), c6);
+          c7 = fma4(w, v128.load(x, 112), c7);
+        }
+        x += stride;
+      }
+      v128.store(t, c0);
+      v128.store(t, c1, 16);
+      v128.store(t, c2, 32);
+      v128.store(t, c3, 48);
+      v128.store(t, c4, 64);
+      v128.store(t, c5, 80);
+      v128.store(t, c6, 96);
+      v128.store(t, c7, 112);
     }
-    y += stride;
+    y += (block >> 2) * stride;
   }
-  v128.store(to, c0);
-  v128.store(to, c1, 16);
-  v128.store(to, c2, 32);
-  v128.store(to, c3, 48);
-  v128.store(to, c4, 64);
-  v128.store(to, c5, 80);
-  v128.store(to, c6, 96);
-  v128.store(to, c7, 112);
 }
 
 function columns4(p: usize, end: usize, y: usize, stride: usize, to: usize): void {
