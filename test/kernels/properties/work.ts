@@ -142,18 +142,20 @@ const decoded: Counted[] = (
     [4, 257, 64, 64],
     [8, 300, 6, 36],
     [8, 515, 33, 16],
-  ] as Lengths[]
-).flatMap((lengths) =>
+    // The query of a head is alone with its keys.
+    [1, 301, 67, 101, [2, 2]],
+  ] as [...lengths: Lengths, heads?: [H: number, Hkv: number]][]
+).flatMap(([Lq, Lk, D, Dv, heads = [4, 2]]) =>
   Object.entries({
     '': {},
     ', a window': { window: [70, 9], causal: { offset: 140 } },
     ', every option': {
-      ...{ softcap: 9, alibi: data(0.1, 4), bias: cell(1, lengths[1]).bias },
-      mask: cell(1, lengths[1]).bools(0.9),
+      ...{ softcap: 9, alibi: data(0.1, heads[0]), bias: cell(1, Lk).bias },
+      mask: cell(1, Lk).bools(0.9),
     },
   } as Record<string, AttentionOptions>).map(([name, own]) => ({
-    name: `decode${name}, ${lengths}`,
-    run: (engine: Engine) => runDecode(engine, plain(lengths, own, [4, 2])),
+    name: `decode${name}, ${[Lq, Lk, D, Dv]}`,
+    run: (engine: Engine) => runDecode(engine, plain([Lq, Lk, D, Dv], own, heads)),
   })),
 );
 
