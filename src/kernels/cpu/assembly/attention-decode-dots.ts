@@ -12,12 +12,6 @@ export function exactDot(x: usize, y: usize, rest: f64): f32 {
     x += 16;
     y += 16;
   }
-  return finish(sum, x, y, left, rest);
-}
-
-/** Lane sums and the last `left` products, times `rest`. */
-// @ts-ignore: decorator
-@inline function finish(sum: v128, x: usize, y: usize, left: i32, rest: f64): f32 {
   let whole = f64x2.extract_lane(sum, 0) + f64x2.extract_lane(sum, 1);
   for (; left > 0; left--) {
     whole += <f64>load<f32>(x) * load<f32>(y);

@@ -239,7 +239,7 @@ function contextRow(r: i32, a: i32, b: i32, block: i32): void {
   }
 }
 
-/** Columns of `wide` bytes, a multiple of 32; weights of `block` bytes at a time. */
+/** The first `wide` bytes of a row, a multiple of 128; keys whose weights take `block` bytes at a time. */
 function columns32(p: usize, end: usize, y: usize, stride: usize, to: usize, wide: usize, block: usize): void {
   for (; p < end; p += block) {
     const stop = min(p + block, end);
