@@ -12,6 +12,12 @@ export function exactDot(x: usize, y: usize, rest: f64): f32 {
     x += 16;
     y += 16;
   }
+  return finish(sum, x, y, left, rest);
+}
+
+/** Lane sums and the last `left` products, times `rest`. */
+// @ts-ignore: decorator
+@inline function finish(sum: v128, x: usize, y: usize, left: i32, rest: f64): f32 {
   let whole = f64x2.extract_lane(sum, 0) + f64x2.extract_lane(sum, 1);
   for (; left > 0; left--) {
     whole += <f64>load<f32>(x) * load<f32>(y);
@@ -37,6 +43,25 @@ export function exactDot(x: usize, y: usize, rest: f64): f32 {
 // @ts-ignore: decorator
 @inline function sums(s0: v128, s1: v128): v128 {
   return f64x2.add(v128.shuffle<i64>(s0, s1, 0, 2), v128.shuffle<i64>(s0, s1, 1, 3));
+}
+
+/** Of one key, as dots has it, bit for bit. */
+export function longDot(x: usize, y: usize, rest: f64): f32 {
+  let sum = f64x2.splat(0), left = D;
+  for (; left >= 16; left -= 16) {
+    let t = f32x4.mul(v128.load(x), v128.load(y));
+    t = fma4(v128.load(x, 16), v128.load(y, 16), t);
+    t = fma4(v128.load(x, 32), v128.load(y, 32), t);
+    sum = add2(sum, fma4(v128.load(x, 48), v128.load(y, 48), t));
+    x += 64;
+    y += 64;
+  }
+  for (; left >= 4; left -= 4) {
+    sum = add2(sum, f32x4.mul(v128.load(x), v128.load(y)));
+    x += 16;
+    y += 16;
+  }
+  return finish(sum, x, y, left, rest);
 }
 
 /** Of two keys, in lanes 0 and 1, as dots has them, bit for bit. */

@@ -19,7 +19,7 @@ import {
   qRow, rowHigh, rowLow, scale, scratchRest, selectPair, sink, slope, softcap, statAt, v, vRow,
 } from './attention-state';
 import { cellScale, packScale } from './attention-cells';
-import { dots, dots2, exactDot } from './attention-decode-dots';
+import { dots, dots2, exactDot, longDot } from './attention-decode-dots';
 import { LOWEST4, MINUS_INFINITY, SIGN } from './constants';
 import { firstLanes, sumLanes } from './lanes';
 import { exp4 } from './math';
@@ -33,11 +33,13 @@ const ROWS: i32 = 16;
 /** Keys that all rows pass before the next ones: they stay in the first-level cache. */
 const KEYS: i32 = 64;
 /**
- * A row that is alone with keys or values wider than this reads them about in memory's order, which arrives up to a third sooner:
- * two keys at a time, and values in blocks of so many numbers, for each 32 columns pass them anew.
+ * A row that is alone with keys or values wider than this reads them in memory's order, which arrives up to a third sooner: key
+ * by key, and values in blocks of so many numbers, for each 32 columns pass them anew.
  */
 const NARROW: i32 = 32;
 const BLOCK: i32 = 1024;
+/** Keys up to this width go by twos, which takes a twentieth less; of wider ones two are too far apart, and take twice as long. */
+const PAIRED: i32 = 64;
 /** Rows of at most so many keys in the run sum all of a dot in float64: with few keys no error averages out. */
 const EXACT: i32 = 32;
 /** Bytes of one row's cells; up to three beyond the run are written. */
@@ -106,8 +108,8 @@ function weighRun(args: usize, b: i32, firstHead: i32, r0: i32, rows: i32, run: 
     store<u32>(bounds + (<usize>r << 4), <u32>(address(args, SHARED_SLOTS + 4) + at * (<usize>Dv << 2)), 8);
     clearRow(load<u32>(bounds + (<usize>r << 4), 8), Dv);
   }
-  const alone = rows == 1 && Dv > NARROW;
-  const step = alone ? SPLIT : KEYS, block = alone ? max(4, min(KEYS, BLOCK / Dv)) : KEYS;
+  const alone = rows == 1 && Dv > NARROW, block = alone ? max(4, min(KEYS, BLOCK / Dv)) : KEYS;
+  const step = alone && (Dv & 31) == 0 ? SPLIT : block;
   for (let a = from; a < to; a += step) {
     for (let r = 0; r < rows; r++) contextRow(r, a, min(a + step, to), block);
   }
@@ -135,19 +137,19 @@ function scoreRow(r: i32, a: i32, b: i32, inOrder: bool): void {
   const rest: f64 = cellScale();
   let s = rowCells + <usize>r * CELL_ROW + (<usize>(j - low) << 2);
   let y = k + <usize>j * kRow;
-  if (load<i32>(at, 4) - low <= EXACT) {
-    for (; j < end; j++) {
-      store<f32>(s, exactDot(x, y, rest));
-      s += 4;
-      y += kRow;
-    }
-    return;
-  }
-  if (inOrder) {
-    for (; j < end; j += 2) {
-      v128.store64_lane(s, dots2(x, y, y + (j + 1 < end ? kRow : 0), rest), 0);
+  const exact = load<i32>(at, 4) - low <= EXACT;
+  if (inOrder && !exact && D <= PAIRED) {
+    for (; j + 2 <= end; j += 2) {
+      v128.store64_lane(s, dots2(x, y, y + kRow, rest), 0);
       s += 8;
       y += 2 * kRow;
+    }
+  }
+  if (exact || inOrder) {
+    for (; j < end; j++) {
+      store<f32>(s, exact ? exactDot(x, y, rest) : longDot(x, y, rest));
+      s += 4;
+      y += kRow;
     }
     return;
   }
