@@ -88,9 +88,17 @@ export const decodeEnds: Step[] = [129, 130, 131, 132].map((Lk) => {
 });
 
 /** One query of a key head, whose keys are read in memory's order: widths that leave every rest of its sums. */
-const aloneSteps: Step[] = [64, 84, 101, 128, 255].flatMap((D) =>
+/** Keys by twos, up to a width of 64, and one by one; values in blocks that one step takes or several. */
+const aloneSteps: Step[] = [
+  [47, 64],
+  [64, 67],
+  [84, 67],
+  [101, 96],
+  [128, 67],
+  [255, 67],
+].flatMap(([D, Dv]) =>
   [{}, { window: [70, 9], causal: { offset: 140 } } as const].map((options, n) => {
-    const shapes = { q: [2, 2, 1, D], k: [2, 2, 300, D], v: [2, 2, 300, 67] };
+    const shapes = { q: [2, 2, 1, D], k: [2, 2, 300, D], v: [2, 2, 300, Dv] };
     const one = once(() => makeCase(shapes, options, generator(D)));
     const name = `decode: one query, D ${D}${n > 0 ? ', a window' : ''}`;
     return {

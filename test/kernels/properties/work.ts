@@ -143,6 +143,7 @@ const decoded: Counted[] = (
     [8, 300, 6, 36],
     [8, 515, 33, 16],
     // The query of a head is alone with its keys.
+    [1, 301, 47, 96, [2, 2]],
     [1, 301, 67, 101, [2, 2]],
   ] as [...lengths: Lengths, heads?: [H: number, Hkv: number]][]
 ).flatMap(([Lq, Lk, D, Dv, heads = [4, 2]]) =>
