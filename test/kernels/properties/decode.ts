@@ -87,8 +87,10 @@ export const decodeEnds: Step[] = [129, 130, 131, 132].map((Lk) => {
   };
 });
 
-/** One query of a key head, whose keys are read in memory's order: widths that leave every rest of its sums. */
-/** Keys by twos, up to a width of 64, and one by one; values in blocks that one step takes or several. */
+/**
+ * One query of a key head, read about in memory's order: keys by twos up to a width of 64, else one by one, in widths that leave
+ * every rest of their sums; values in blocks that one step takes together, or each a step.
+ */
 const aloneSteps: Step[] = [
   [47, 64],
   [64, 67],
