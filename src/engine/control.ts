@@ -66,8 +66,8 @@ export function spin(control: Int32Array, word: number, value: number, milliseco
 }
 
 /**
- * How long an idle thread looks for the next job before it sleeps, in milliseconds: more than a caller does between two short
- * calls, for a thread that sleeps joins only after some 0.05 ms.
+ * How long an idle thread looks for the next job before it sleeps, in milliseconds: longer than a caller takes between two short
+ * calls, which at 0.05 ms took up to 18% longer.
  */
 const IDLE_SPIN = 0.2;
 

@@ -103,8 +103,8 @@ export function dots2(x: usize, y0: usize, y1: usize, rest: f64): v128 {
 }
 
 /**
- * Of four keys: in float32 over sixteen d, four a lane, and from there in float64. At D = 64 that takes no longer than float32
- * alone, for memory is waited for.
+ * Of four keys: in float32 over sixteen d, four a lane, and from there in float64. At D = 64 a whole call takes 3 to 5% longer so
+ * than in float32 alone.
  */
 export function dots(x: usize, y0: usize, y1: usize, y2: usize, y3: usize, rest: f64): v128 {
   let s0 = f64x2.splat(0), s1 = s0, s2 = s0, s3 = s0;
